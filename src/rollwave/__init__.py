@@ -1,0 +1,1 @@
+"""Rollwave: releases to a fleet, batch by batch, without users noticing."""

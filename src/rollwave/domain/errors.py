@@ -1,0 +1,110 @@
+"""
+Every error that the domain raises on purpose.
+
+One root with a stable dotted ``code``; the facts are attributes, so that a transport builds its own answer and nobody
+parses prose. What is not under the root is a bug and crashes loudly.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RollwaveError(Exception):
+    """
+    Root of every expected error.
+
+    Attributes:
+        code: Stable, dotted, machine-readable name of the kind of error.
+        facts: What the message was built from, JSON-serializable.
+    """
+
+    code: ClassVar[str] = "rollwave.error"
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+
+class InvalidValueError(RollwaveError):
+    """A field carries a value that is out of range or of the wrong form."""
+
+    code = "input.invalid_value"
+
+    def __init__(self, *, field: str, value: object, expected: str, **facts: object) -> None:
+        super().__init__(
+            f"{field} is {value!r}; expected {expected}", field=field, value=value, expected=expected, **facts
+        )
+
+
+class NotFoundError(RollwaveError):
+    """Something was named that does not exist."""
+
+    code = "input.not_found"
+
+    def __init__(self, *, kind: str, name: object, hint: str = "") -> None:
+        super().__init__(f"no {kind} {name!r}" + (f"; {hint}" if hint else ""), kind=kind, name=str(name), hint=hint)
+
+
+class EmptyGroupError(RollwaveError):
+    """A deployment was asked for, and no instance of the group can take part."""
+
+    code = "group.empty"
+
+    def __init__(self, *, group: str, hint: str) -> None:
+        super().__init__(f"group {group!r} has no instance to release to; {hint}", group=group, hint=hint)
+
+
+class DeploymentActiveError(RollwaveError):
+    """The group already has a deployment that is not finished."""
+
+    code = "deployment.active"
+
+    def __init__(self, *, group: str, deployment_id: int, phase: str) -> None:
+        super().__init__(
+            f"group {group!r} already has deployment {deployment_id} in phase {phase}; "
+            f"finish it, abort it or roll it back first",
+            group=group,
+            deployment_id=deployment_id,
+            phase=phase,
+        )
+
+
+class ActionNotAllowedError(RollwaveError):
+    """An action was asked for that is not open now."""
+
+    code = "deployment.action_not_allowed"
+
+    def __init__(self, *, action: str, phase: str, reason: str, available: tuple[str, ...] = ()) -> None:
+        super().__init__(
+            f"cannot {action} now: {reason}" + (f"; open now: {', '.join(available)}" if available else ""),
+            action=action,
+            phase=phase,
+            reason=reason,
+            available=list(available),
+        )
+
+
+class NoStablePackageError(RollwaveError):
+    """A rollback or a scale-out needs a package that was released with success before, and there is none."""
+
+    code = "group.no_stable_package"
+
+    def __init__(self, *, group: str, hint: str) -> None:
+        super().__init__(f"group {group!r} has no earlier stable package; {hint}", group=group, hint=hint)
+
+
+class StateConflictError(RollwaveError):
+    """Somebody else committed first; load again and decide again."""
+
+    code = "state.conflict"
+
+
+class FencedError(RollwaveError):
+    """This worker lost its slice to another; nothing that it holds may be recorded or started."""
+
+    code = "slice.fenced"
+
+    def __init__(self, *, slice_id: int, epoch: int) -> None:
+        super().__init__(f"slice {slice_id} is no longer held under epoch {epoch}", slice_id=slice_id, epoch=epoch)

@@ -1,0 +1,178 @@
+"""The executor: carries ``driver.py <verb> <plan>`` to a host, and the answer back. It decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from rollwave.domain.errors import RollwaveError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rollwave.ports.packages import SignedPackage
+
+
+class HostVerb(Enum):
+    """What a host can be told to do; each is idempotent per (deployment, attempt, verb)."""
+
+    DOWNLOAD = "download"
+    """Fetch, check and unpack the goal version aside, then rename it to ``releases/<version>``; never touches the app."""
+    INSTALL = "install"
+    """Stop the app, switch ``current`` to the goal version, start the app."""
+    VERIFY = "verify"
+    """Prove that the running process is the goal version and that its health check answers."""
+    PROVE = "prove"
+    """The same proof, asked before anything was installed in this attempt: it fails at once, without waiting."""
+    RESTORE = "restore"
+    """Switch ``current`` back to the previous version, restart the app, prove that it serves."""
+
+
+class HostState(Enum):
+    """What a host's journal says about one (deployment, attempt, verb)."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """
+    One instance's place in the world, as an executor sees it.
+
+    Attributes:
+        instance: Unique name of the instance, ``<group>/<server>:<port>``.
+        server: Name of the server.
+        address: Where the server is reached (host name or IP address).
+        port: TCP port on which the instance serves.
+        deploy_path: Absolute directory on the server that belongs to this instance alone.
+    """
+
+    instance: str
+    server: str
+    address: str
+    port: int
+    deploy_path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostPlan:
+    """
+    Everything the driver needs for one deployment on one instance; written once under its content hash.
+
+    Attributes:
+        deployment_id: The deployment.
+        host: The instance.
+        package: The goal package.
+        previous_version: Version to restore to, still on the host; None where there is none.
+        start: Argument vector that starts (or restarts) the app through its supervisor.
+        stop: Argument vector that stops it; returns when the process is gone.
+        health_path: Path of the health check, for example ``/healthz``.
+        version_path: Path that answers with the running version; None: read it from the process that owns the port.
+        startup_timeout_s: How long verify waits for a healthy answer, in seconds.
+        command_timeout_s: How long one lifecycle command may take, in seconds.
+        ignore_verify: Go on whatever verify says; the result still records what it saw.
+        keep_versions: How many versions stay on the host, at least 2.
+    """
+
+    deployment_id: int
+    host: Host
+    package: SignedPackage
+    previous_version: str | None
+    start: tuple[str, ...]
+    stop: tuple[str, ...]
+    health_path: str
+    version_path: str | None = None
+    startup_timeout_s: int = 60
+    command_timeout_s: int = 60
+    ignore_verify: bool = False
+    keep_versions: int = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostCommand:
+    """
+    One command to one host.
+
+    Attributes:
+        plan: The plan; commands carry its hash.
+        verb: What to do.
+        attempt: Attempt of the target, from 1.
+        fence: Fencing number: the host refuses a command with a lower one than it has seen.
+        deadline: Unix time in seconds after which the host refuses to begin.
+    """
+
+    plan: HostPlan
+    verb: HostVerb
+    attempt: int
+    fence: int
+    deadline: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostReport:
+    """
+    What the host's journal says, read back from the host itself.
+
+    Attributes:
+        state: See `HostState`.
+        code: Stable dotted name of the failure (``host.disk_full``, ``health.timeout``, ...); empty on success.
+        message: One sentence for a person: what went wrong and what would help.
+        running_version: Version of the process that serves now; None where unknown or none runs.
+        detail: Further facts, JSON-serializable.
+    """
+
+    state: HostState
+    code: str = ""
+    message: str = ""
+    running_version: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class HostUnknownError(RollwaveError):
+    """The host did not answer in time: neither success nor failure, until its journal has been read."""
+
+    code = "host.unknown"
+
+
+class HostUnreachableError(HostUnknownError):
+    """The host cannot be reached at all."""
+
+    code = "host.unreachable"
+
+
+class Executor(Protocol):
+    """
+    Reaches hosts. Safe to call from many coroutines at once.
+
+    A command that the host refuses (fence, deadline, plan hash) is a report in state FAILED with a ``host.*`` code.
+    """
+
+    async def run(self, command: HostCommand) -> HostReport:
+        """
+        Bring driver and plan to the host where they are missing, run the verb, and wait for its end.
+
+        The verb runs detached on the host: cancelling this coroutine, or killing this process, does not stop it.
+
+        Returns:
+            A report in state SUCCEEDED or FAILED. A repeated command returns the recorded result.
+
+        Raises:
+            HostUnknownError: If no answer came in time, or the carrier broke.
+            HostUnreachableError: If the host could not be reached; the verb may still have been begun by an earlier call.
+        """
+        ...
+
+    async def status(self, command: HostCommand) -> HostReport:
+        """
+        Read the journal back for this command's (deployment, attempt, verb), and raise the host's fence to the command's.
+
+        Raising the fence is what makes the answer final: after ABSENT, no older command can begin any more.
+
+        Raises:
+            HostUnknownError, HostUnreachableError: As for `run`.
+        """
+        ...
