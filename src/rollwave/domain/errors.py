@@ -102,7 +102,7 @@ class StateConflictError(RollwaveError):
 
 
 class FencedError(RollwaveError):
-    """This worker lost its slice to another; nothing that it holds may be recorded or started."""
+    """A worker lost its slice to another; it may neither record nor start anything."""
 
     code = "slice.fenced"
 

@@ -1,0 +1,140 @@
+"""Which actions are open, and why the others are not: one list, read by the UI, the CLI, the API and the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollwave.domain import brake
+from rollwave.domain.commands import Action
+from rollwave.domain.config import BatchMode
+from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
+from rollwave.domain.phases import TRANSITIONS, Trigger
+
+if TYPE_CHECKING:
+    from rollwave.domain.model import Batch, State, Target
+
+FAILED_PHASES = (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE)
+"""Phases that wait for a person because something went wrong."""
+
+
+def retryable(state: State) -> tuple[Target, ...]:
+    """Return the targets that a retry would run again: failed ones, and those that left and may take part again."""
+    return tuple(
+        target
+        for target in state.targets.values()
+        if target.standing in (Standing.FAILED, Standing.LEFT) and state.fleet[target.instance_id].can_take_part
+    )
+
+
+def next_batch(state: State) -> Batch | None:
+    """Return the first batch with a target that is not final; None where there is none."""
+    numbers = {target.batch for target in state.targets.values() if not target.standing.is_final}
+    return state.deployment.batches[min(numbers) - 1] if numbers else None
+
+
+def why_not(state: State, action: Action) -> str | None:
+    """Return the reason why *action* is closed now, as the end of a sentence; None if it is open."""
+    deployment = state.deployment
+    if deployment.phase.is_final:
+        return f"the deployment is over ({deployment.phase.value})"
+    if deployment.abort:
+        return "the deployment is being aborted"
+    return _CHECKS[action](state)
+
+
+def open_actions(state: State) -> tuple[Action, ...]:
+    """Return the actions that are open now, in the order in which a person would look for them."""
+    return tuple(action for action in Action if why_not(state, action) is None)
+
+
+def _braked(state: State) -> str | None:
+    deployed_brake = state.deployment.brake
+    return f"it is braked ({deployed_brake.reason or deployed_brake.cause.value})" if deployed_brake else None
+
+
+def _only_in(state: State, *phases: Phase) -> str | None:
+    if state.deployment.phase in phases:
+        return None
+    wanted = " or ".join(phase.value for phase in phases)
+    return f"it is in phase {state.deployment.phase.value}, not {wanted}"
+
+
+def _why_not_start(state: State) -> str | None:
+    return _only_in(state, Phase.PENDING)
+
+
+def _why_not_bake(state: State) -> str | None:
+    return _only_in(state, Phase.VERIFY_SUCCESS) or _braked(state)
+
+
+def _why_not_rollout(state: State) -> str | None:
+    return _only_in(state, Phase.BAKE_SUCCESS) or _braked(state)
+
+
+def _why_not_next(state: State) -> str | None:
+    closed = _only_in(state, Phase.ROLLING_OUT) or _braked(state)
+    if closed:
+        return closed
+    batch = next_batch(state)
+    if state.deployment.config.batch_mode is not BatchMode.MANUAL:
+        return "batches start by themselves (batch_mode is auto)"
+    if batch is None or batch.opened or batch.released:
+        return "no batch waits to be let go"
+    return None
+
+
+def _why_not_brake(state: State) -> str | None:
+    return "it is braked already" if state.deployment.brake else None
+
+
+def _why_not_resume(state: State) -> str | None:
+    current = state.deployment.brake
+    if current is None:
+        return "it is not braked"
+    if state.deployment.phase in FAILED_PHASES:
+        return "nothing is left to go on with: retry, abort or roll back"
+    needed = brake.judge(state)
+    if needed is None:
+        return None
+    way_out = {
+        BrakeCause.NO_CANARY: "lift the hold and retry, or abort",
+        BrakeCause.FAILURES: "retry, hold the failed instances, raise the limit, abort or roll back",
+    }[needed.cause]
+    return f"it would brake again at once ({needed.reason}): {way_out}"
+
+
+def _why_not_retry(state: State) -> str | None:
+    deployment = state.deployment
+    if (deployment.phase, Trigger.RETRY) not in TRANSITIONS:
+        return f"there is nothing to retry in phase {deployment.phase.value}"
+    if deployment.phase not in FAILED_PHASES and deployment.brake is None:
+        return "it is still going; brake it first, or wait until the phase ends"
+    if not retryable(state) and deployment.phase is not Phase.BAKE_FAILURE:
+        return "no target has failed that may take part"
+    return None
+
+
+def _why_not_raise_limit(state: State) -> str | None:
+    return "a rollback always takes half of the group" if state.deployment.kind is Kind.ROLLBACK else None
+
+
+def _why_not_abort(_state: State) -> str | None:
+    return None
+
+
+def _why_not_rollback(state: State) -> str | None:
+    return None if state.deployment.previous else "no earlier package of this group is known to be good"
+
+
+_CHECKS = {
+    Action.START: _why_not_start,
+    Action.BAKE: _why_not_bake,
+    Action.ROLLOUT: _why_not_rollout,
+    Action.NEXT: _why_not_next,
+    Action.BRAKE: _why_not_brake,
+    Action.RESUME: _why_not_resume,
+    Action.RETRY: _why_not_retry,
+    Action.RAISE_LIMIT: _why_not_raise_limit,
+    Action.ABORT: _why_not_abort,
+    Action.ROLLBACK: _why_not_rollback,
+}

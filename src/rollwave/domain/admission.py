@@ -1,0 +1,93 @@
+"""Who may start now: targets of the running batch, as many as every budget that counts them has room for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rollwave.domain import facts
+from rollwave.domain.budget import budget_of, is_counted, is_out
+from rollwave.domain.model import Course, Entry, Kind, Phase, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rollwave.domain.model import State, Target
+
+SLICE_TARGETS: Final = 500
+"""Most targets of one slice: large enough that a message costs nothing, small enough to spread over workers."""
+
+
+def chunks(instance_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield *instance_ids* in runs of at most `SLICE_TARGETS`."""
+    for start in range(0, len(instance_ids), SLICE_TARGETS):
+        yield instance_ids[start : start + SLICE_TARGETS]
+
+
+def prestage(state: State, instance_ids: Sequence[int]) -> facts.SliceOpened:
+    """Return the fact that lets hosts fetch ahead of time."""
+    return facts.SliceOpened(
+        number=state.deployment.last_slice + 1,
+        course=Course.PRESTAGE,
+        entries=tuple((instance_id, Entry.FULL) for instance_id in instance_ids),
+    )
+
+
+def entry_of(state: State, target: Target) -> Entry:
+    """Return how the next attempt of *target* enters the chain. Source: domain.md, rule 6."""
+    deployment = state.deployment
+    instance = state.fleet[target.instance_id]
+    runs_goal = instance.version == deployment.goal.version
+    if deployment.kind is Kind.REROLL:
+        return Entry.FULL
+    if instance.failed or instance.new:
+        return Entry.PROVE_OUT if target.attempt > 1 or runs_goal else Entry.FULL
+    is_canary = deployment.canary_batch is not None and target.batch == 1
+    return Entry.PROVE_IN if runs_goal and not is_canary else Entry.FULL
+
+
+def admit(state: State, batch: int) -> tuple[facts.SliceOpened, ...]:
+    """
+    Return the slices that start now, empty where there is no room.
+
+    A verified canary is marked up in the baking phase and costs nothing: it is out of traffic already. So is a target
+    that failed before. Every other costs one place in the group's own budget, and one in the budget of each neighbor
+    for every instance that it takes out there.
+    """
+    course = Course.CANARY if state.deployment.phase is Phase.CANARY else Course.FULL
+    entries = _entries(state, batch)
+    admitted = []
+    number = state.deployment.last_slice
+    for chunk in (entries[start : start + SLICE_TARGETS] for start in range(0, len(entries), SLICE_TARGETS)):
+        number += 1
+        admitted.append(facts.SliceOpened(number=number, course=course, entries=tuple(chunk)))
+    return tuple(admitted)
+
+
+def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
+    targets = state.in_batch(batch)
+    entries = []
+    if state.deployment.phase is Phase.BAKING:
+        entries += [(target.instance_id, Entry.BAKE) for target in targets if target.standing is Standing.VERIFIED]
+    pending = [target for target in targets if target.standing is Standing.PENDING]
+    if not pending:
+        return entries
+    initial = state.deployment.initial
+    room = budget_of(state).room_count
+    neighbor_room = {neighbor.group: neighbor.room_count for neighbor in state.neighbors}
+    # Those that are out already come first: they cost nothing.
+    pending.sort(key=lambda target: not is_out(state, state.fleet[target.instance_id]))
+    for target in pending:
+        instance = state.fleet[target.instance_id]
+        cost = int(is_counted(instance, initial=initial) and not is_out(state, instance))
+        elsewhere = {
+            neighbor.group: neighbor.in_by_server.get(instance.server, 0)
+            for neighbor in state.neighbors
+            if not instance.failed
+        }
+        if cost > room or any(count > neighbor_room[group] for group, count in elsewhere.items()):
+            continue
+        room -= cost
+        for group, count in elsewhere.items():
+            neighbor_room[group] -= count
+        entries.append((target.instance_id, entry_of(state, target)))
+    return entries

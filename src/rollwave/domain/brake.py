@@ -1,0 +1,32 @@
+"""When the engine brakes by itself. Source: domain.md, rule 4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollwave.domain.budget import budget_of
+from rollwave.domain.model import Brake, BrakeCause, Phase, Standing
+
+if TYPE_CHECKING:
+    from rollwave.domain.model import State
+
+
+def failed_count(state: State) -> int:
+    """Return how many targets the brake counts as failed: those that left the plan are not among them."""
+    return sum(
+        target.counts_as_failed and state.fleet[target.instance_id].can_take_part for target in state.targets.values()
+    )
+
+
+def judge(state: State) -> Brake | None:
+    """Return the brake that the state calls for, None where it may go on. Judged before every admission."""
+    failed = failed_count(state)
+    if failed:
+        limit_count = budget_of(state).limit_count
+        if failed >= limit_count:
+            return Brake(cause=BrakeCause.FAILURES, reason=f"{failed} failed, {limit_count} allowed")
+    if state.deployment.phase in (Phase.VERIFY_SUCCESS, Phase.BAKING) and not any(
+        target.standing is not Standing.LEFT for target in state.in_batch(1)
+    ):
+        return Brake(cause=BrakeCause.NO_CANARY, reason="every canary left the plan")
+    return None

@@ -1,0 +1,168 @@
+"""What a deployment can be told: commands by people and policies, observations by workers and the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rollwave.domain.model import BrakeCause, Failure, PackageRef, Progress, Stage, Standing
+
+
+class Action(Enum):
+    """What a person may do to a deployment; ``available_actions`` lists those that are open now."""
+
+    START = "start"
+    BAKE = "bake"
+    ROLLOUT = "rollout"
+    NEXT = "next"
+    BRAKE = "brake"
+    RESUME = "resume"
+    RETRY = "retry"
+    RAISE_LIMIT = "raise_limit"
+    ABORT = "abort"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Begin what was planned."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bake:
+    """Approve the canary: put it into production traffic."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RollOut:
+    """Approve the rest."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextBatch:
+    """In manual mode: let the next batch go."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApplyBrake:
+    """Start nothing new."""
+
+    actor: str
+    cause: BrakeCause
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resume:
+    """Go on."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """Run the failed targets again, and those that left and may take part again."""
+
+    actor: str
+    reason: str = ""
+    instance_ids: frozenset[int] | None = None
+    """Only these; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RaiseLimit:
+    """Allow a larger share of the group out of traffic."""
+
+    actor: str
+    max_unavailable_percent: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GiveUp:
+    """Abort; with *rollback_to*, a rollback follows as soon as nothing is in flight."""
+
+    actor: str
+    reason: str = ""
+    rollback_to: PackageRef | None = None
+
+
+Command = Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settlement:
+    """
+    What one target has become.
+
+    Attributes:
+        instance_id: The target's instance.
+        standing: SUCCESS, VERIFIED, FAILED or LEFT.
+        stage: Stage that ended it.
+        progress: How that stage went.
+        failure: First failure of the attempt.
+        restored: Put back on the previous version, into traffic.
+        version: Version that was seen running; None where unknown.
+    """
+
+    instance_id: int
+    standing: Standing
+    stage: Stage | None
+    progress: Progress | None
+    failure: Failure | None = None
+    restored: bool = False
+    version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceReported:
+    """
+    A worker tells what became of targets of its slice.
+
+    Attributes:
+        slice: Number of the slice.
+        settled: Targets whose attempt is over.
+        failing: Targets that failed and are being restored, with their failure.
+        done: For a prestage slice, which settles nothing: the work is over.
+    """
+
+    slice: int
+    settled: tuple[Settlement, ...] = ()
+    failing: tuple[tuple[int, Failure], ...] = ()
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetChanged:
+    """Holds, offline servers or neighbors changed; the state that was loaded shows them already."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeCame:
+    """A due time may have come."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeJudged:
+    """A monitor says that the bake is bad."""
+
+    actor: str
+    reason: str
+
+
+Observation = SliceReported | FleetChanged | TimeCame | BakeJudged

@@ -1,0 +1,60 @@
+"""A decision in the making: the state so far, and the facts that made it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollwave.domain import facts
+from rollwave.domain.actions import next_batch
+from rollwave.domain.config import BatchMode
+from rollwave.domain.evolve import evolve
+from rollwave.domain.model import Course
+from rollwave.domain.phases import TRANSITIONS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rollwave.domain.model import State
+    from rollwave.domain.phases import Trigger
+
+
+class Draft:
+    """Collects facts and folds each into the state at once; lives only inside one `decide`."""
+
+    def __init__(self, state: State, *, now: datetime) -> None:
+        self.state = state
+        self.now = now
+        self.facts: list[facts.Fact] = []
+
+    def emit(self, fact: facts.Fact) -> None:
+        """Let *fact* happen."""
+        self.facts.append(fact)
+        self.state = evolve(fact, self.state)
+
+    def move(self, trigger: Trigger) -> None:
+        """Move to the phase that the table names for *trigger*; KeyError, a bug, where it names none."""
+        phase = TRANSITIONS[self.state.deployment.phase, trigger]
+        if phase is not self.state.deployment.phase:
+            self.emit(facts.PhaseChanged(phase=phase))
+
+    def approve_bake(self, *, actor: str) -> None:
+        """Let the canaries of these very attempts take production traffic."""
+        attempts = tuple((target.instance_id, target.attempt) for target in self.state.in_batch(1))
+        self.emit(facts.BakeApproved(actor=actor, attempts=attempts))
+
+    def release_next_batch(self) -> None:
+        """In manual mode: let the next batch go."""
+        batch = next_batch(self.state)
+        if batch and self.state.deployment.config.batch_mode is BatchMode.MANUAL:
+            self.emit(facts.BatchReleased(number=batch.number))
+
+    def brake(self, fact: facts.Braked) -> None:
+        """Start nothing new, not even a download."""
+        self.emit(fact)
+        self.close_prestage()
+
+    def close_prestage(self) -> None:
+        """Stop downloads that run ahead."""
+        for slice_ in tuple(self.state.deployment.slices.values()):
+            if slice_.course is Course.PRESTAGE:
+                self.emit(facts.SliceClosed(number=slice_.number))

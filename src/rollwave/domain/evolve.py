@@ -1,0 +1,206 @@
+"""The fold: what a state becomes when a fact happened. No rule decides anything here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from rollwave.domain import facts
+from rollwave.domain.model import (
+    Abort,
+    Batch,
+    Brake,
+    Course,
+    Deployment,
+    Instance,
+    Slice,
+    Stage,
+    Standing,
+    State,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def planned(deployment_id: int, fact: facts.Planned, *, fleet: Mapping[int, Instance]) -> State:
+    """Return the state in which a deployment begins."""
+    batches = tuple(
+        Batch(number=number, canary=fact.has_canary and number == 1) for number in range(1, len(fact.batches) + 1)
+    )
+    targets = {
+        instance_id: Target(instance_id=instance_id, batch=number)
+        for number, instance_ids in enumerate(fact.batches, start=1)
+        for instance_id in instance_ids
+    }
+    deployment = Deployment(
+        id=deployment_id,
+        group=fact.group,
+        kind=fact.kind,
+        goal=fact.goal,
+        previous=fact.previous,
+        config=fact.config,
+        initial=fact.initial,
+        batches=batches,
+    )
+    return State(deployment=deployment, targets=targets, fleet=fleet)
+
+
+@singledispatch
+def evolve(_fact: facts.Fact, state: State) -> State:
+    """Return *state* after *fact*; a kind of fact without a rule of its own changes nothing."""
+    return state
+
+
+def fold(state: State, log: Iterable[facts.Fact]) -> State:
+    """Return *state* after every fact of *log*, in order."""
+    for fact in log:
+        state = evolve(fact, state)
+    return state
+
+
+def _with_deployment(state: State, **changes: Any) -> State:
+    return replace(state, deployment=replace(state.deployment, **changes))
+
+
+def _with_batch(state: State, number: int, **changes: Any) -> State:
+    batches = list(state.deployment.batches)
+    batches[number - 1] = replace(batches[number - 1], **changes)
+    return _with_deployment(state, batches=tuple(batches))
+
+
+def _with_targets(
+    state: State, targets: Iterable[Target], *, instances: Iterable[Instance] = (), deployment: Deployment | None = None
+) -> State:
+    return replace(
+        state,
+        targets={**state.targets, **{target.instance_id: target for target in targets}},
+        fleet={**state.fleet, **{instance.id: instance for instance in instances}},
+        deployment=deployment or state.deployment,
+    )
+
+
+@evolve.register
+def _(fact: facts.PhaseChanged, state: State) -> State:
+    return _with_deployment(state, phase=fact.phase, bake_due_at=None)
+
+
+@evolve.register
+def _(fact: facts.BakeWindowOpened, state: State) -> State:
+    return _with_deployment(state, bake_due_at=fact.due_at)
+
+
+@evolve.register
+def _(fact: facts.Braked, state: State) -> State:
+    return _with_deployment(state, brake=Brake(cause=fact.cause, reason=fact.reason))
+
+
+@evolve.register
+def _(_fact: facts.BrakeReleased, state: State) -> State:
+    return _with_deployment(state, brake=None)
+
+
+@evolve.register
+def _(fact: facts.AbortRequested, state: State) -> State:
+    return _with_deployment(state, abort=Abort(reason=fact.reason, rollback_to=fact.rollback_to))
+
+
+@evolve.register
+def _(fact: facts.LimitRaised, state: State) -> State:
+    config = replace(state.deployment.config, max_unavailable_percent=fact.max_unavailable_percent)
+    return _with_deployment(state, config=config)
+
+
+@evolve.register
+def _(fact: facts.BatchScheduled, state: State) -> State:
+    return _with_batch(state, fact.number, due_at=fact.due_at)
+
+
+@evolve.register
+def _(fact: facts.BatchReleased, state: State) -> State:
+    return _with_batch(state, fact.number, released=True)
+
+
+@evolve.register
+def _(fact: facts.BatchOpened, state: State) -> State:
+    return _with_batch(state, fact.number, opened=True)
+
+
+@evolve.register
+def _(fact: facts.SliceOpened, state: State) -> State:
+    instance_ids = tuple(instance_id for instance_id, _ in fact.entries)
+    opened = Slice(number=fact.number, course=fact.course, instance_ids=instance_ids)
+    deployment = replace(
+        state.deployment, slices={**state.deployment.slices, fact.number: opened}, last_slice=fact.number
+    )
+    if fact.course is Course.PRESTAGE:
+        return replace(state, deployment=deployment)
+    admitted = (
+        replace(state.targets[instance_id], standing=Standing.IN_FLIGHT, entry=entry, slice=fact.number)
+        for instance_id, entry in fact.entries
+    )
+    return _with_targets(state, admitted, deployment=deployment)
+
+
+@evolve.register
+def _(fact: facts.SliceClosed, state: State) -> State:
+    slices = {number: slice_ for number, slice_ in state.deployment.slices.items() if number != fact.number}
+    return _with_deployment(state, slices=slices)
+
+
+@evolve.register
+def _(fact: facts.TargetsFailing, state: State) -> State:
+    return _with_targets(
+        state, (replace(state.targets[instance_id], failure=failure) for instance_id, failure in fact.failures)
+    )
+
+
+@evolve.register
+def _(fact: facts.TargetsSettled, state: State) -> State:
+    targets = []
+    instances = []
+    for settled in fact.settlements:
+        targets.append(
+            replace(
+                state.targets[settled.instance_id],
+                standing=settled.standing,
+                slice=None,
+                stage=settled.stage,
+                progress=settled.progress,
+                failure=settled.failure,
+                restored=settled.restored,
+            )
+        )
+        instance = state.fleet[settled.instance_id]
+        if settled.standing is Standing.SUCCESS or settled.restored:
+            instance = replace(instance, failed=False, new=False, version=settled.version)
+        elif settled.standing is Standing.VERIFIED:
+            instance = replace(instance, version=settled.version)
+        elif settled.standing is Standing.FAILED or settled.stage not in (None, Stage.PROVE):
+            # Somebody must look at it, or a later attempt must prove it, before it takes traffic again.
+            instance = replace(instance, failed=True, version=settled.version)
+        instances.append(instance)
+    return _with_targets(state, targets, instances=instances)
+
+
+@evolve.register
+def _(fact: facts.TargetsLeft, state: State) -> State:
+    left = [state.targets[instance_id] for instance_id in fact.instance_ids]
+    waiting = [target.instance_id for target in left if target.standing is Standing.VERIFIED]
+    return _with_targets(
+        state,
+        (replace(target, standing=Standing.LEFT) for target in left),
+        # A canary that nobody approved is out of traffic on the new version, and stays out until it is proven again.
+        instances=(replace(state.fleet[instance_id], failed=True) for instance_id in waiting),
+    )
+
+
+@evolve.register
+def _(fact: facts.TargetsReset, state: State) -> State:
+    again = (state.targets[instance_id] for instance_id in fact.instance_ids)
+    return _with_targets(
+        state,
+        (Target(instance_id=target.instance_id, batch=target.batch, attempt=target.attempt + 1) for target in again),
+    )

@@ -1,0 +1,193 @@
+"""
+The event log of a deployment: what happened, in values. The state is the fold of these and nothing else (I21).
+
+A fact names everything that it changes, so that folding needs no rule and no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rollwave.domain.commands import Action, Settlement
+    from rollwave.domain.config import DeploymentConfig
+    from rollwave.domain.model import BrakeCause, Course, Entry, Failure, Kind, PackageRef, Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A deployment came to be: every batch as instance ids, in rolling order."""
+
+    group: str
+    kind: Kind
+    goal: PackageRef
+    previous: PackageRef | None
+    config: DeploymentConfig
+    initial: bool
+    batches: tuple[tuple[int, ...], ...]
+    has_canary: bool
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandAccepted:
+    """Somebody asked for something, and it was open."""
+
+    action: Action
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseChanged:
+    """The deployment moved to another phase."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeApproved:
+    """These canaries, in these attempts, may take production traffic: pairs of instance id and attempt."""
+
+    actor: str
+    attempts: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeWindowOpened:
+    """Every canary is in traffic; the bake lasts at least until then."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeCondemned:
+    """A monitor judged the bake bad."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Braked:
+    """Nothing new starts."""
+
+    cause: BrakeCause
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BrakeReleased:
+    """It goes on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AbortRequested:
+    """It is being given up."""
+
+    reason: str
+    rollback_to: PackageRef | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitRaised:
+    """A larger share of the group may be out of traffic."""
+
+    max_unavailable_percent: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchScheduled:
+    """The pause before a batch began."""
+
+    number: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchReleased:
+    """A person let a batch go."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchOpened:
+    """Targets of a batch may be admitted."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceOpened:
+    """Targets were admitted (for a prestage: may fetch): pairs of instance id and how the attempt enters the chain."""
+
+    number: int
+    course: Course
+    entries: tuple[tuple[int, Entry], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceClosed:
+    """Every target of a slice is settled."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetsFailing:
+    """Targets failed and are being put back on the previous version."""
+
+    failures: tuple[tuple[int, Failure], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetsSettled:
+    """The attempt of these targets is over."""
+
+    settlements: tuple[Settlement, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetsLeft:
+    """These targets left the plan: their instance was held or went offline, or a waiting canary was given up."""
+
+    instance_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetsReset:
+    """These targets get a new attempt."""
+
+    instance_ids: tuple[int, ...]
+
+
+Fact = (
+    Planned
+    | CommandAccepted
+    | PhaseChanged
+    | BakeApproved
+    | BakeWindowOpened
+    | BakeCondemned
+    | Braked
+    | BrakeReleased
+    | AbortRequested
+    | LimitRaised
+    | BatchScheduled
+    | BatchReleased
+    | BatchOpened
+    | SliceOpened
+    | SliceClosed
+    | TargetsFailing
+    | TargetsSettled
+    | TargetsLeft
+    | TargetsReset
+)
+
+FACTS: Final = {kind.__name__: kind for kind in Fact.__args__}
+"""Every kind of fact by the name under which the log stores it."""

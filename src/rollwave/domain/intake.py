@@ -1,0 +1,158 @@
+"""Taking an event in: what a command or an observation means for the state, before anything follows from it."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from rollwave.domain import admission, facts
+from rollwave.domain import commands as cmd
+from rollwave.domain.actions import open_actions, retryable, why_not
+from rollwave.domain.commands import Action
+from rollwave.domain.draft import Draft
+from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError
+from rollwave.domain.model import Course, Phase
+from rollwave.domain.phases import Trigger
+
+
+@singledispatch
+def take_in(event: cmd.Command | cmd.Observation, draft: Draft) -> None:
+    """
+    Let *event* happen to *draft*; an observation without a rule of its own only makes the engine look again.
+
+    Raises:
+        ActionNotAllowedError: If a command is not open now.
+        InvalidValueError: If a command carries a value out of range.
+    """
+
+
+def _accept(draft: Draft, action: Action, event: cmd.Command) -> None:
+    closed = why_not(draft.state, action)
+    if closed:
+        raise ActionNotAllowedError(
+            action=action.value,
+            phase=draft.state.deployment.phase.value,
+            reason=closed,
+            available=tuple(one.value for one in open_actions(draft.state)),
+        )
+    draft.emit(facts.CommandAccepted(action=action, actor=event.actor, reason=event.reason))
+
+
+@take_in.register
+def _(event: cmd.Start, draft: Draft) -> None:
+    _accept(draft, Action.START, event)
+    deployment = draft.state.deployment
+    if deployment.canary_batch:
+        draft.move(Trigger.START)
+        draft.emit(facts.BatchOpened(number=1))
+    else:
+        draft.move(Trigger.START_WITHOUT_CANARY)
+        draft.release_next_batch()
+    if deployment.config.prestage:
+        later = [target.instance_id for target in draft.state.targets.values() if target.batch > 1]
+        for chunk in admission.chunks(later):
+            draft.emit(admission.prestage(draft.state, chunk))
+
+
+@take_in.register
+def _(event: cmd.Bake, draft: Draft) -> None:
+    _accept(draft, Action.BAKE, event)
+    draft.approve_bake(actor=event.actor)
+    draft.move(Trigger.BAKE)
+
+
+@take_in.register
+def _(event: cmd.RollOut, draft: Draft) -> None:
+    _accept(draft, Action.ROLLOUT, event)
+    draft.move(Trigger.ROLL_OUT)
+    # Whoever starts the rolling out lets its first batch go, in manual mode too.
+    draft.release_next_batch()
+
+
+@take_in.register
+def _(event: cmd.NextBatch, draft: Draft) -> None:
+    _accept(draft, Action.NEXT, event)
+    draft.release_next_batch()
+
+
+@take_in.register
+def _(event: cmd.ApplyBrake, draft: Draft) -> None:
+    _accept(draft, Action.BRAKE, event)
+    draft.brake(facts.Braked(cause=event.cause, reason=event.reason, actor=event.actor))
+
+
+@take_in.register
+def _(event: cmd.Resume, draft: Draft) -> None:
+    _accept(draft, Action.RESUME, event)
+    draft.emit(facts.BrakeReleased())
+
+
+@take_in.register
+def _(event: cmd.Retry, draft: Draft) -> None:
+    again = tuple(target.instance_id for target in retryable(draft.state))
+    if event.instance_ids is not None:
+        strangers = event.instance_ids.difference(again)
+        if strangers:
+            raise InvalidValueError(
+                field="targets", value=sorted(strangers), expected=f"targets that failed: {sorted(again)}"
+            )
+        again = tuple(instance_id for instance_id in again if instance_id in event.instance_ids)
+    _accept(draft, Action.RETRY, event)
+    if again:
+        draft.emit(facts.TargetsReset(instance_ids=again))
+    if draft.state.deployment.brake:
+        draft.emit(facts.BrakeReleased())
+    draft.move(Trigger.RETRY)
+    if draft.state.deployment.phase is Phase.BAKING:
+        # The bake of the new attempt is approved by whoever retries it (I2).
+        draft.approve_bake(actor=event.actor)
+    if draft.state.deployment.phase is Phase.ROLLING_OUT:
+        draft.release_next_batch()
+
+
+@take_in.register
+def _(event: cmd.RaiseLimit, draft: Draft) -> None:
+    current = draft.state.deployment.config.max_unavailable_percent
+    if not current < event.max_unavailable_percent <= 50:
+        raise InvalidValueError(
+            field="max_unavailable_percent",
+            value=event.max_unavailable_percent,
+            expected=f"more than the current {current} and at most 50",
+        )
+    _accept(draft, Action.RAISE_LIMIT, event)
+    draft.emit(facts.LimitRaised(max_unavailable_percent=event.max_unavailable_percent))
+
+
+@take_in.register
+def _(event: cmd.GiveUp, draft: Draft) -> None:
+    _accept(draft, Action.ROLLBACK if event.rollback_to else Action.ABORT, event)
+    draft.emit(facts.AbortRequested(reason=event.reason, rollback_to=event.rollback_to))
+    draft.close_prestage()
+
+
+@take_in.register
+def _(event: cmd.SliceReported, draft: Draft) -> None:
+    opened = draft.state.deployment.slices.get(event.slice)
+    if opened is None:
+        return
+    # A target that another slice drives by now, or none, has moved on: what is told of it is stale (I10).
+    ours = {one for one in opened.instance_ids if draft.state.targets[one].slice == event.slice}
+    failing = tuple(
+        (instance_id, failure)
+        for instance_id, failure in event.failing
+        if instance_id in ours and draft.state.targets[instance_id].failure is None
+    )
+    if failing:
+        draft.emit(facts.TargetsFailing(failures=failing))
+    settled = tuple(settlement for settlement in event.settled if settlement.instance_id in ours)
+    if settled:
+        draft.emit(facts.TargetsSettled(settlements=settled))
+    is_over = event.done if opened.course is Course.PRESTAGE else len(settled) == len(ours)
+    if is_over:
+        draft.emit(facts.SliceClosed(number=event.slice))
+
+
+@take_in.register
+def _(event: cmd.BakeJudged, draft: Draft) -> None:
+    if draft.state.deployment.phase is Phase.BAKING:
+        draft.emit(facts.BakeCondemned(actor=event.actor, reason=event.reason))
+        draft.move(Trigger.BAKE_FAILED)

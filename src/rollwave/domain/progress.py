@@ -1,0 +1,177 @@
+"""Going on: the first thing that is due in a state, and only that. `decide` asks until nothing is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from rollwave.domain import admission, brake, facts
+from rollwave.domain.actions import FAILED_PHASES, next_batch
+from rollwave.domain.config import BakePolicy, BatchMode
+from rollwave.domain.model import Kind, Phase, Standing
+from rollwave.domain.phases import Trigger
+
+if TYPE_CHECKING:
+    from rollwave.domain.draft import Draft
+    from rollwave.domain.model import Batch, State
+
+POLICY_ACTOR: Final = "policy"
+"""Who approves a bake or a rollout where the bake policy is auto."""
+
+ENGINE_ACTOR: Final = "engine"
+"""Who brakes where failures reach the limit."""
+
+
+def go_on(draft: Draft) -> bool:
+    """Do the first thing that is due; return whether there was one."""
+    if draft.state.deployment.phase.is_final:
+        return False
+    return any(step(draft) for step in STEPS)
+
+
+def _may_start(state: State) -> bool:
+    return state.deployment.brake is None and state.deployment.abort is None
+
+
+def _let_leave(draft: Draft) -> bool:
+    """Held and offline instances leave the plan, unless a worker still drives them."""
+    leaving = tuple(
+        target.instance_id
+        for target in draft.state.targets.values()
+        if target.standing in (Standing.PENDING, Standing.VERIFIED, Standing.FAILED)
+        and not draft.state.fleet[target.instance_id].can_take_part
+    )
+    if leaving:
+        draft.emit(facts.TargetsLeft(instance_ids=leaving))
+    return bool(leaving)
+
+
+def _finish_abort(draft: Draft) -> bool:
+    if not draft.state.deployment.abort or draft.state.in_flight:
+        return False
+    waiting = tuple(one.instance_id for one in draft.state.targets.values() if one.standing is Standing.VERIFIED)
+    if waiting:
+        draft.emit(facts.TargetsLeft(instance_ids=waiting))
+    draft.move(Trigger.ABORTED)
+    return True
+
+
+def _judge_brake(draft: Draft) -> bool:
+    deployment = draft.state.deployment
+    if not _may_start(draft.state) or deployment.phase in (Phase.PENDING, *FAILED_PHASES):
+        return False
+    needed = brake.judge(draft.state)
+    if needed:
+        draft.brake(facts.Braked(cause=needed.cause, reason=needed.reason, actor=ENGINE_ACTOR))
+    return needed is not None
+
+
+def _standings(state: State, batch: int) -> set[Standing]:
+    return {target.standing for target in state.in_batch(batch)}
+
+
+def _finish_canary(draft: Draft) -> bool:
+    if draft.state.deployment.phase is not Phase.CANARY or draft.state.deployment.abort:
+        return False
+    standings = _standings(draft.state, 1)
+    if standings & {Standing.PENDING, Standing.IN_FLIGHT}:
+        return False
+    is_good = Standing.FAILED not in standings and standings & {Standing.VERIFIED, Standing.SUCCESS}
+    draft.move(Trigger.CANARY_VERIFIED if is_good else Trigger.CANARY_FAILED)
+    return True
+
+
+def _finish_bake(draft: Draft) -> bool:
+    deployment = draft.state.deployment
+    standings = _standings(draft.state, 1)
+    if deployment.phase is not Phase.BAKING or deployment.abort or standings & {Standing.PENDING, Standing.IN_FLIGHT}:
+        return False
+    if Standing.FAILED in standings:
+        draft.move(Trigger.BAKE_FAILED)
+    elif Standing.VERIFIED in standings or Standing.SUCCESS not in standings:
+        return False
+    elif deployment.bake_due_at is None:
+        draft.emit(facts.BakeWindowOpened(due_at=draft.now + timedelta(seconds=deployment.config.bake_min_s)))
+    elif draft.now < deployment.bake_due_at or deployment.brake:
+        return False
+    else:
+        draft.move(Trigger.BAKED)
+    return True
+
+
+def _finish_rollout(draft: Draft) -> bool:
+    if draft.state.deployment.phase is not Phase.ROLLING_OUT or draft.state.deployment.abort:
+        return False
+    standings = {target.standing for target in draft.state.targets.values()}
+    if not all(standing.is_final for standing in standings):
+        return False
+    draft.move(Trigger.SOME_FAILED if Standing.FAILED in standings else Trigger.ALL_SUCCEEDED)
+    return True
+
+
+def _approve_by_policy(draft: Draft) -> bool:
+    deployment = draft.state.deployment
+    if not _may_start(draft.state) or deployment.config.bake_policy is not BakePolicy.AUTO:
+        return False
+    if deployment.phase is Phase.VERIFY_SUCCESS:
+        draft.approve_bake(actor=POLICY_ACTOR)
+        draft.move(Trigger.BAKE)
+        return True
+    if deployment.phase is Phase.BAKE_SUCCESS:
+        draft.move(Trigger.ROLL_OUT)
+        draft.release_next_batch()
+        return True
+    return False
+
+
+def _open_batch(draft: Draft) -> bool:
+    """Open the batch that is next, once its pause is over or a person lets it go."""
+    deployment = draft.state.deployment
+    batch = next_batch(draft.state)
+    if deployment.phase is not Phase.ROLLING_OUT or not _may_start(draft.state) or batch is None or batch.opened:
+        return False
+    if deployment.config.batch_mode is BatchMode.MANUAL:
+        is_due = batch.released
+    else:
+        pause = pause_before(draft.state, batch)
+        if pause and batch.due_at is None:
+            draft.emit(facts.BatchScheduled(number=batch.number, due_at=draft.now + pause))
+            return True
+        is_due = batch.due_at is None or draft.now >= batch.due_at
+    if is_due:
+        draft.emit(facts.BatchOpened(number=batch.number))
+    return is_due
+
+
+def pause_before(state: State, batch: Batch) -> timedelta:
+    """Return how long to wait before *batch*; a rollback never waits. Source: domain.md, rule 5."""
+    config = state.deployment.config
+    if batch.number == 1 or state.deployment.kind is Kind.ROLLBACK:
+        return timedelta(0)
+    return timedelta(seconds=config.batch_pause_s if batch.number == 2 else config.tail_pause_s)
+
+
+def _admit(draft: Draft) -> bool:
+    """Admit as many targets of the running batch as the budgets have room for."""
+    phase = draft.state.deployment.phase
+    if phase not in (Phase.CANARY, Phase.BAKING, Phase.ROLLING_OUT) or not _may_start(draft.state):
+        return False
+    batch = next_batch(draft.state) if phase is Phase.ROLLING_OUT else draft.state.deployment.canary_batch
+    admitted = admission.admit(draft.state, batch.number) if batch and batch.opened else ()
+    for opened in admitted:
+        draft.emit(opened)
+    return bool(admitted)
+
+
+STEPS: Final = (
+    _let_leave,
+    _finish_abort,
+    _judge_brake,
+    _finish_canary,
+    _finish_bake,
+    _finish_rollout,
+    _approve_by_policy,
+    _open_batch,
+    _admit,
+)
+"""In this order: what ends comes before what begins, and the brake before every beginning (rule 4, I7)."""

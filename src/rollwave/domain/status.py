@@ -1,0 +1,106 @@
+"""What a person is told first: one coarse status and one sentence that says why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rollwave.domain.actions import next_batch
+from rollwave.domain.brake import failed_count
+from rollwave.domain.budget import budget_of
+from rollwave.domain.config import BatchMode
+from rollwave.domain.model import Phase, Standing
+
+if TYPE_CHECKING:
+    from rollwave.domain.model import State
+
+
+class Status(Enum):
+    """One word for a whole deployment."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """For a person."""
+    BRAKED = "braked"
+    FAILED = "failed"
+    """Over for now; a person may retry, abort or roll back."""
+    ABORTING = "aborting"
+    ABORTED = "aborted"
+    SUCCEEDED = "succeeded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The coarse status, and one sentence that says why."""
+
+    status: Status
+    sentence: str
+
+
+_BY_PHASE: Final = {
+    Phase.PENDING: Summary(status=Status.PENDING, sentence="Planned; waits to be started."),
+    Phase.VERIFY_SUCCESS: Summary(
+        status=Status.WAITING, sentence="The canary is verified and out of traffic; bake it to give it traffic."
+    ),
+    Phase.BAKE_SUCCESS: Summary(
+        status=Status.WAITING, sentence="The canary takes traffic and its bake is over; roll out the rest."
+    ),
+    Phase.ABORTED: Summary(status=Status.ABORTED, sentence="Given up."),
+}
+
+
+def summarize(state: State) -> Summary:
+    """Return status and sentence of a deployment."""
+    deployment = state.deployment
+    counts = Counter(target.standing for target in state.targets.values())
+    done = f"{counts[Standing.SUCCESS]} of {len(state.targets)} on {deployment.goal.version}"
+    flying = counts[Standing.IN_FLIGHT]
+    if deployment.phase is Phase.SUCCESS:
+        left = f"; {counts[Standing.LEFT]} left the plan" if counts[Standing.LEFT] else ""
+        return Summary(status=Status.SUCCEEDED, sentence=f"Done: {done}{left}.")
+    if deployment.abort and deployment.phase is not Phase.ABORTED:
+        return Summary(status=Status.ABORTING, sentence=f"Being given up; {flying} in flight will finish.")
+    failed = failed_count(state)
+    if deployment.phase in (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE):
+        what = {
+            Phase.VERIFY_FAILURE: "The canary failed before it took traffic",
+            Phase.BAKE_FAILURE: "The bake failed",
+            Phase.FAILURE: "Every batch has run",
+        }[deployment.phase]
+        return Summary(status=Status.FAILED, sentence=f"{what}: {failed} failed, {done}; retry, abort or roll back.")
+    if deployment.brake:
+        finishing = f"; {flying} in flight will finish" if flying else ""
+        why = deployment.brake.reason or deployment.brake.cause.value
+        return Summary(status=Status.BRAKED, sentence=f"Braked: {why}; {done}{finishing}.")
+    return _BY_PHASE.get(deployment.phase) or _moving(state, done=done, flying=flying)
+
+
+def _moving(state: State, *, done: str, flying: int) -> Summary:
+    deployment = state.deployment
+    if deployment.phase is Phase.BAKING and deployment.bake_due_at:
+        return Summary(status=Status.RUNNING, sentence=f"Baking until {deployment.bake_due_at:%H:%M:%S} UTC.")
+    if deployment.phase is Phase.ROLLING_OUT and not flying:
+        return _between_batches(state, done=done)
+    what = {
+        Phase.CANARY: "The canary is on its way",
+        Phase.BAKING: "The canary goes into traffic",
+        Phase.ROLLING_OUT: "Rolling out",
+    }[deployment.phase]
+    return Summary(status=Status.RUNNING, sentence=f"{what}: {done}, {flying} in flight.")
+
+
+def _between_batches(state: State, *, done: str) -> Summary:
+    batch = next_batch(state)
+    if batch is None or batch.opened:
+        budget = budget_of(state)
+        return Summary(
+            status=Status.RUNNING,
+            sentence=f"Waits for room: {budget.out_count} of {budget.limit_count} allowed are out of traffic; {done}.",
+        )
+    if state.deployment.config.batch_mode is BatchMode.MANUAL:
+        return Summary(status=Status.WAITING, sentence=f"Batch {batch.number} waits to be let go; {done}.")
+    until = f"{batch.due_at:%H:%M:%S} UTC" if batch.due_at else "its turn"
+    return Summary(status=Status.RUNNING, sentence=f"Pause before batch {batch.number} until {until}; {done}.")
