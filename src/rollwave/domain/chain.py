@@ -7,10 +7,13 @@ Source: domain.md, stages and rule 6.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rollwave.domain.config import FailurePolicy
 from rollwave.domain.model import Course, Entry, Stage, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FIRST: Final = MappingProxyType(
     {
@@ -22,7 +25,7 @@ FIRST: Final = MappingProxyType(
 )
 """The stage with which an attempt begins."""
 
-_ROLL: Final = {
+_ROLL: Final[Mapping[Stage, Stage | Standing]] = {
     Stage.MARKDOWN: Stage.DOWNLOAD,
     Stage.DOWNLOAD: Stage.INSTALL,
     Stage.INSTALL: Stage.VERIFY,
@@ -30,7 +33,7 @@ _ROLL: Final = {
     Stage.MARKUP: Standing.SUCCESS,
 }
 
-AFTER_SUCCESS: Final = MappingProxyType(
+AFTER_SUCCESS: Final[Mapping[Entry, Mapping[Stage, Stage | Standing]]] = MappingProxyType(
     {
         Entry.FULL: MappingProxyType(_ROLL),
         Entry.PROVE_OUT: MappingProxyType({**_ROLL, Stage.MARKDOWN: Stage.PROVE, Stage.PROVE: Stage.MARKUP}),
