@@ -1,0 +1,1 @@
+"""Packages: built canonical, signed once, proven at every step, kept by content."""
