@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from rollwave.packages.archive import Archive, pack
 from rollwave.packages.manifest import Manifest, Provenance
+from rollwave.packages.tree import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from rollwave.packages.archive import Progress
     from rollwave.packages.signing import SigningKey
-    from rollwave.packages.tree import Limits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,9 @@ def build_package(
         SourceError, EmptyPackageError, UnsupportedEntryError, PackageTooLargeError: See `pack`.
         ManifestInvalidError: If *app* or *version* is not a name that hosts can carry.
     """
+    limits = limits or Limits()
     archive = pack(source, destination, limits=limits, on_progress=on_progress)
+    limits.check_sizes(packed_size=archive.size, unpacked_size=archive.unpacked_size)
     manifest = Manifest(
         app=app,
         version=version,

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from rollwave.domain.errors import NotFoundError
-from rollwave.packages.errors import ChecksumMismatchError, PackageTooLargeError, StoreDamagedError, VersionTakenError
+from rollwave.packages.errors import ChecksumMismatchError, ManifestInvalidError, StoreDamagedError, VersionTakenError
 from rollwave.packages.inspection import inspect
 from rollwave.packages.manifest import Manifest
 from rollwave.packages.tree import Limits
@@ -31,7 +31,7 @@ class FilePackages:
     `Packages` in a directory, with what a registry needs beside `get`. Safe to use from many threads and processes.
 
     ``blobs/sha256/ab/abcd...`` are the archives, ``index/<app>/<version>.json`` says which archive a version is.
-    A package is published by the rename of its index entry, after its archive is durable: a crash leaves all or nothing.
+    A package is published by the rename of its index entry, after its archive is durable: a crash leaves all or none.
 
     Args:
         root: Made where it is missing.
@@ -61,13 +61,12 @@ class FilePackages:
 
         Raises:
             ManifestInvalidError, UnknownKeyError, SignatureInvalidError, VersionTakenError, ChecksumMismatchError,
-            NotAPackageError, UnsupportedEntryError, PackageTooLargeError, ManifestMismatchError, StoreFullError: Nothing
-                was kept.
+            NotAPackageError, UnsupportedEntryError, PackageTooLargeError, ManifestMismatchError, StoreFullError:
+                Nothing was kept.
         """
         facts = Manifest.parse(manifest)
         self._trusted.verify(manifest, signature, key_id=key_id)
-        if facts.unpacked_size > self._limits.unpacked_size:
-            raise PackageTooLargeError(what="bytes", value=facts.unpacked_size, limit=self._limits.unpacked_size)
+        self._limits.check_sizes(packed_size=facts.size, unpacked_size=facts.unpacked_size)
         self._is_new(facts)
         with self._vault.incoming() as blob, self._vault.incoming() as entry:
             _receive(archive, blob, facts)
@@ -167,11 +166,11 @@ class FilePackages:
         path = self._entry(app, version)
         try:
             entry = _IndexEntry.parse(path.read_bytes())
+            facts = Manifest.parse(entry.manifest)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ManifestInvalidError) as error:
             raise StoreDamagedError(path=path, reason=f"not an index entry ({error})") from error
-        facts = Manifest.parse(entry.manifest)
         return SignedPackage(
             app=facts.app,
             version=facts.version,

@@ -42,6 +42,7 @@ def inspect(archive: BinaryIO, manifest: Manifest, *, limits: Limits) -> None:
                 if entry is not None:
                     tree.add(entry)
         plain.finish()
+        tree.close()
     except (tarfile.TarError, zstandard.ZstdError) as error:
         raise NotAPackageError(reason=str(error)) from error
     for field, stated, found in (

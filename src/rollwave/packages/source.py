@@ -31,6 +31,7 @@ class Source:
     """
 
     def __init__(self, tree: Tree, contents: dict[Entry, Path]) -> None:
+        tree.close()
         self.entries = tuple(sorted([*contents, *tree.implied_directories()], key=lambda entry: entry.path))
         self.unpacked_size = tree.unpacked_size
         self.file_count = tree.file_count

@@ -18,6 +18,15 @@ _PATH_BYTES_LIMIT: Final = 1024
 
 _NAME_BYTES_LIMIT: Final = 255
 
+_DEPTH_LIMIT: Final = 64
+"""The host refuses deeper paths."""
+
+RESERVED_NAME: Final = ".rollwave-package"
+"""What the host adds at the top of a version to know that it is complete."""
+
+_LINKS_LIMIT: Final = 40
+"""Symlinks on the way to one file, as on Linux; more are a loop."""
+
 
 class Kind(Enum):
     """What an entry is; anything else is refused."""
@@ -55,10 +64,25 @@ class Limits:
     Attributes:
         unpacked_size: Bytes of all files together.
         entries: Files, directories and symlinks together.
+        ratio: Unpacked to packed bytes, judged above *ratio_free_size* only: beyond it, hosts take it for a bomb.
+        ratio_free_size: Unpacked bytes that any package may have.
     """
 
     unpacked_size: int = 16 * 1024**3
     entries: int = 200_000
+    ratio: int = 900
+    ratio_free_size: int = 48 * 1024**2
+
+    def check_sizes(self, *, packed_size: int, unpacked_size: int) -> None:
+        """
+        Return if a package of these sizes is within the limits.
+
+        Raises:
+            PackageTooLargeError: If it is not.
+        """
+        limit = min(self.unpacked_size, max(self.ratio_free_size, packed_size * self.ratio))
+        if unpacked_size > limit:
+            raise PackageTooLargeError(what="bytes", value=unpacked_size, limit=limit)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,6 +104,7 @@ class Tree:
     file_count: int = 0
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _implied: set[str] = field(default_factory=set)
+    _links: dict[str, str] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """
@@ -97,6 +122,7 @@ class Tree:
             raise UnsupportedEntryError(path=entry.path, reason="it is there twice")
         if entry.kind is Kind.SYMLINK:
             _check_link(entry)
+            self._links[entry.path] = entry.link
         self._kinds[entry.path] = entry.kind
         if entry.kind is Kind.FILE:
             self.file_count += 1
@@ -106,6 +132,37 @@ class Tree:
     def implied_directories(self) -> Iterator[Entry]:
         """Return the directories that were not added themselves and have something inside."""
         return (Entry(path=path, kind=Kind.DIRECTORY) for path in sorted(self._implied))
+
+    def close(self) -> None:
+        """
+        Check what only the whole tree can tell.
+
+        Raises:
+            UnsupportedEntryError: If a symlink leads to nothing in the tree.
+        """
+        for path, link in self._links.items():
+            if not self._exists(path):
+                raise UnsupportedEntryError(path=path, reason=f"the symlink's target {link!r} is not in the package")
+
+    def _exists(self, path: str) -> bool:
+        steps = path.split("/")[::-1]
+        place: list[str] = []
+        links_left = _LINKS_LIMIT
+        while steps:
+            step = steps.pop()
+            if step == "..":
+                place.pop()
+            elif step not in {"", "."}:
+                place.append(step)
+            here = "/".join(place)
+            kind = self._kinds.get(here, Kind.DIRECTORY if not here else None)
+            if kind is Kind.SYMLINK and links_left:
+                links_left -= 1
+                place.pop()
+                steps += self._links[here].split("/")[::-1]
+            elif kind is not Kind.DIRECTORY:
+                return kind is Kind.FILE and not steps
+        return True
 
     def _add_parents(self, path: str) -> None:
         parent, _, _ = path.rpartition("/")
@@ -161,6 +218,10 @@ def _check_path(path: str) -> None:
         raise UnsupportedEntryError(path=path, reason="it is absolute")
     if not path or not {"", ".", ".."}.isdisjoint(parts):
         raise UnsupportedEntryError(path=path, reason="it is not a plain relative path")
+    if parts[0] == RESERVED_NAME:
+        raise UnsupportedEntryError(path=path, reason="the name is reserved for the host")
+    if len(parts) > _DEPTH_LIMIT:
+        raise UnsupportedEntryError(path=path, reason=f"it is more than {_DEPTH_LIMIT} directories deep")
     encoded = _encoded(path, path=path)
     if len(encoded) > _PATH_BYTES_LIMIT or any(len(_encoded(part, path=path)) > _NAME_BYTES_LIMIT for part in parts):
         raise UnsupportedEntryError(

@@ -64,7 +64,7 @@ def test_a_named_pipe_is_refused_by_name(tmp_path):
 def test_a_symlink_out_of_the_tree_is_refused_by_name(tmp_path):
     (tmp_path / "etc").symlink_to("/etc")
 
-    with pytest.raises(UnsupportedEntryError, match="'etc'.*not relative"):
+    with pytest.raises(UnsupportedEntryError, match=r"'etc'.*not relative"):
         packed(tmp_path)
 
 

@@ -49,7 +49,9 @@ def tar_of(*members: tarfile.TarInfo) -> bytes:
 
 
 def files_of(store: Path) -> list[str]:
-    return sorted(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(
+        path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file() and path.name != "lock"
+    )
 
 
 def test_what_was_put_comes_back(store, build):
@@ -75,7 +77,9 @@ def test_a_store_is_its_directory(store, build, key, tmp_path):
     assert FilePackages(tmp_path / "store", trusted=TrustedKeys.of([key.public])).get("shop", "1.0") == package
 
 
-@pytest.mark.parametrize(("app", "version"), [("shop", "9"), ("other", "1.0"), ("../index/shop", "1.0"), ("shop", "../x")])
+@pytest.mark.parametrize(
+    ("app", "version"), [("shop", "9"), ("other", "1.0"), ("../index/shop", "1.0"), ("shop", "../x")]
+)
 def test_what_is_not_there_is_not_found(store, build, app, version):
     build().to(store)
 

@@ -105,5 +105,11 @@ def test_a_field_of_the_wrong_form_is_named(field, value):
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ManifestInvalidError, match="created_at"):
         Manifest(
-            app="a", version="1", sha256="0" * 64, size=0, unpacked_size=0, file_count=0, created_at=datetime(2026, 1, 1)
+            app="a",
+            version="1",
+            sha256="0" * 64,
+            size=0,
+            unpacked_size=0,
+            file_count=0,
+            created_at=datetime(2026, 1, 1),
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import tarfile
+from contextlib import nullcontext
 
 import pytest
 
@@ -52,7 +53,9 @@ def test_a_symlink_never_leads_outside(path, target):
         Tree().add(link(path, target))
 
 
-@pytest.mark.parametrize(("path", "target"), [("a", "b"), ("a", "."), ("d/a", ".."), ("d/a", "../b/c"), ("d/e/a", "../../b")])
+@pytest.mark.parametrize(
+    ("path", "target"), [("a", "b"), ("a", "."), ("d/a", ".."), ("d/a", "../b/c"), ("d/e/a", "../../b")]
+)
 def test_a_symlink_inside_is_fine(path, target):
     Tree().add(link(path, target))
 
@@ -116,3 +119,60 @@ def test_a_member_that_is_no_plain_file_is_refused_by_name(kind, mode, reason):
         entry_of_member(member)
 
     assert caught.value.facts["path"] == "x"
+
+
+def test_what_the_host_adds_itself_is_reserved():
+    with pytest.raises(UnsupportedEntryError, match="reserved"):
+        Tree().add(file(".rollwave-package"))
+
+    Tree().add(file("sub/.rollwave-package"))
+
+
+def test_a_path_that_is_too_deep_for_hosts_is_refused():
+    with pytest.raises(UnsupportedEntryError, match="deep"):
+        Tree().add(file("/".join(["d"] * 65)))
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "missing"},
+        {"a": "a"},
+        {"a": "b", "b": "a"},
+        {"a": "file/below"},
+        {"d/a": "../file/."},
+        {"a": "b/file", "b": "d"},
+        {"a": "d/up/missing", "d/up": ".."},
+    ],
+)
+def test_a_symlink_that_leads_to_nothing_is_refused(links):
+    """Dangling, in a circle, or through a file: the host would refuse it, so the build does."""
+    tree = Tree()
+    for entry in (file("file"), file("d/inner"), *(link(path, target) for path, target in links.items())):
+        tree.add(entry)
+
+    with pytest.raises(UnsupportedEntryError, match="not in the package"):
+        tree.close()
+
+
+@pytest.mark.parametrize(
+    "links",
+    [{"a": "file"}, {"a": "d"}, {"a": "."}, {"a": "b", "b": "file"}, {"a": "b/inner", "b": "d"}, {"d/a": "../file"}],
+)
+def test_a_symlink_that_leads_to_something_is_fine(links):
+    tree = Tree()
+    for entry in (file("file"), file("d/inner"), *(link(path, target) for path, target in links.items())):
+        tree.add(entry)
+
+    tree.close()
+
+
+@pytest.mark.parametrize(
+    ("packed", "unpacked", "is_fine"), [(1, 10, True), (1, 11, False), (6, 12, True), (6, 13, False)]
+)
+def test_a_package_that_unfolds_like_a_bomb_is_refused(packed, unpacked, is_fine):
+    """Small packages may be as dense as they like; large ones within the ratio that hosts accept."""
+    limits = Limits(ratio=2, ratio_free_size=10)
+
+    with nullcontext() if is_fine else pytest.raises(PackageTooLargeError):
+        limits.check_sizes(packed_size=packed, unpacked_size=unpacked)
