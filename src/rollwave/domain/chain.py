@@ -38,7 +38,10 @@ AFTER_SUCCESS: Final[Mapping[Entry, Mapping[Stage, Stage | Standing]]] = Mapping
         Entry.FULL: MappingProxyType(_ROLL),
         Entry.PROVE_OUT: MappingProxyType({**_ROLL, Stage.MARKDOWN: Stage.PROVE, Stage.PROVE: Stage.MARKUP}),
         Entry.PROVE_IN: MappingProxyType({**_ROLL, Stage.PROVE: Standing.SUCCESS}),
-        Entry.BAKE: MappingProxyType({Stage.MARKUP: Standing.SUCCESS}),
+        # A verified canary stands after its verify, or after the proof that stood in for it.
+        Entry.BAKE: MappingProxyType(
+            {Stage.VERIFY: Stage.MARKUP, Stage.PROVE: Stage.MARKUP, Stage.MARKUP: Standing.SUCCESS}
+        ),
     }
 )
 """What follows a stage that succeeded: the next stage, or what the target has become."""
@@ -76,7 +79,7 @@ def after_success(*, entry: Entry, course: Course, stage: Stage, failed_before: 
 
 
 def after_failure(
-    *, entry: Entry, stage: Stage, policy: FailurePolicy, has_previous: bool, failed_before: bool = False
+    *, entry: Entry, stage: Stage, policy: FailurePolicy, failed_before: bool = False
 ) -> Stage | Standing:
     """
     Return what follows *stage*, which failed: the next stage, or FAILED.
@@ -84,12 +87,11 @@ def after_failure(
     Args:
         entry: How the attempt entered the chain.
         stage: The stage that failed.
-        policy: Whether a failed target is restored.
-        has_previous: Whether there is a previous version to restore to.
+        policy: Whether a failed target is restored; RESTORE only where there is a previous version.
         failed_before: The attempt failed already, so this is the restoring that failed.
     """
     if stage is Stage.PROVE:
         return AFTER_FAILED_PROOF[entry]
-    if policy is FailurePolicy.RESTORE and has_previous and stage in RESTORABLE and not failed_before:
+    if policy is FailurePolicy.RESTORE and stage in RESTORABLE and not failed_before:
         return Stage.RESTORE
     return Standing.FAILED

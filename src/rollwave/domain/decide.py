@@ -60,6 +60,10 @@ class Decision:
     state: State
     facts: tuple[facts.Fact, ...]
 
+    def followed_by(self, later: Decision) -> Decision:
+        """Return this decision and one that was made on its state, as one."""
+        return Decision(state=later.state, facts=(*self.facts, *later.facts))
+
     @property
     def intents(self) -> tuple[Intent, ...]:
         """Effects to bring about once the decision is committed; each follows from a fact."""

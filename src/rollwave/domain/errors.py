@@ -106,5 +106,43 @@ class FencedError(RollwaveError):
 
     code = "slice.fenced"
 
-    def __init__(self, *, slice_id: int, epoch: int) -> None:
-        super().__init__(f"slice {slice_id} is no longer held under epoch {epoch}", slice_id=slice_id, epoch=epoch)
+    def __init__(self, *, deployment_id: int, slice_number: int) -> None:
+        super().__init__(
+            f"slice {slice_number} of deployment {deployment_id} is closed or held by another worker",
+            deployment_id=deployment_id,
+            slice_number=slice_number,
+        )
+        self.key = (deployment_id, slice_number)
+
+
+class RecalledError(RollwaveError):
+    """An operator held a target of this slice; look which, and let it leave."""
+
+    code = "slice.recalled"
+
+    def __init__(self, *, deployment_id: int, slice_number: int) -> None:
+        super().__init__(
+            f"targets of slice {slice_number} of deployment {deployment_id} were recalled",
+            deployment_id=deployment_id,
+            slice_number=slice_number,
+        )
+        self.key = (deployment_id, slice_number)
+
+
+class CommandRepeatedError(RollwaveError):
+    """A command with this key was accepted before; what it did stands."""
+
+    code = "command.repeated"
+
+    def __init__(self, *, key: str, deployment_id: int | None) -> None:
+        super().__init__(f"command {key!r} was accepted before", key=key, deployment_id=deployment_id)
+        self.deployment_id = deployment_id
+
+
+class IdempotencyConflictError(RollwaveError):
+    """An idempotency key was used before for another request."""
+
+    code = "command.key_conflict"
+
+    def __init__(self, *, key: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used for another request; choose a new key", key=key)

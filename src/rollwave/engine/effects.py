@@ -1,0 +1,207 @@
+"""Bringing one stage about on one target: through the balancer or on the host. No answer is never taken for one (I12)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rollwave.domain.model import Failure, Progress, Stage
+from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
+from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostUnreachableError, HostVerb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rollwave.ports.balancer import Balancer
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.executor import Executor, HostPlan, HostReport
+    from rollwave.ports.store import Job
+
+VERBS: Final = {
+    Stage.DOWNLOAD: HostVerb.DOWNLOAD,
+    Stage.INSTALL: HostVerb.INSTALL,
+    Stage.VERIFY: HostVerb.VERIFY,
+    Stage.PROVE: HostVerb.PROVE,
+    Stage.RESTORE: HostVerb.RESTORE,
+}
+"""The stages that happen on the host."""
+
+MARGIN_S: Final = 30
+"""What a host may need beyond the time that its plan allows, in seconds: start-up of the driver, a loaded machine."""
+
+DOWNLOAD_LIMIT_S: Final = 1_800
+"""How long a download may take in all, in seconds."""
+
+BALANCER_LIMIT_S: Final = 30
+"""How long a balancer that does not answer is asked again, in seconds; asking again is harmless."""
+
+HOST_LIMIT_S: Final = 30
+"""How long a host that does not answer is asked for its journal, in seconds."""
+
+FIRST_WAIT_S: Final = 0.25
+LONGEST_WAIT_S: Final = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """
+    What is known about a stage.
+
+    Attributes:
+        progress: SUCCESS, FAILURE or UNKNOWN.
+        failure: Why, unless it succeeded.
+        running_version: Version of the process that serves, where the host said so.
+    """
+
+    progress: Progress
+    failure: Failure | None = None
+    running_version: str | None = None
+
+
+class Effects:
+    """
+    Performs stages.
+
+    Args:
+        executors: By name.
+        balancers: By name.
+        clock: For deadlines and for waiting between questions.
+    """
+
+    def __init__(self, *, executors: Mapping[str, Executor], balancers: Mapping[str, Balancer], clock: Clock) -> None:
+        self._executors = executors
+        self._balancers = balancers
+        self._clock = clock
+
+    async def perform(self, job: Job, stage: Stage, *, attempt: int, epoch: int) -> Outcome:
+        """Bring *stage* about and say what is known then; UNKNOWN where no answer came."""
+        if stage in VERBS:
+            return await self._on_host(job, stage, self._command(job.plan, stage, attempt=attempt, epoch=epoch))
+        return await self._at_balancer(job, stage)
+
+    async def find_out(self, job: Job, stage: Stage, *, attempt: int, epoch: int) -> Outcome:
+        """
+        Resolve a stage of which no answer came, or which another worker began: read back, and do it again where it never was.
+
+        Never returns UNKNOWN: who does not answer within the limit has failed as unreachable. That is safe, because a
+        failed target counts as out of traffic and every later attempt proves or replaces what is there.
+        """
+        if stage not in VERBS:
+            return await self._insist_at_balancer(job, stage)
+        command = self._command(job.plan, stage, attempt=attempt, epoch=epoch)
+        executor = self._executors[job.executor]
+        patience = _Patience(self._clock, HOST_LIMIT_S)
+        while True:
+            try:
+                report = await executor.status(command)
+            except HostUnknownError as error:
+                if not await patience.wait():
+                    return _failed(stage, error.code, error.message)
+                continue
+            if report.state in (HostState.SUCCEEDED, HostState.FAILED):
+                return _outcome(stage, report)
+            # Either it never began, and may begin now under our fence, or it still runs, and running it again joins it.
+            outcome = await self._on_host(job, stage, command)
+            if outcome.progress is not Progress.UNKNOWN:
+                return outcome
+            if not await patience.wait():
+                return Outcome(progress=Progress.FAILURE, failure=outcome.failure)
+
+    def _command(self, plan: HostPlan, stage: Stage, *, attempt: int, epoch: int) -> HostCommand:
+        deadline = self._clock.now().timestamp() + MARGIN_S
+        return HostCommand(plan=plan, verb=VERBS[stage], attempt=attempt, fence=epoch, deadline=deadline)
+
+    async def _on_host(self, job: Job, stage: Stage, command: HostCommand) -> Outcome:
+        try:
+            async with asyncio.timeout(_limit_s(job.plan, stage)):
+                report = await self._executors[job.executor].run(command)
+        except TimeoutError:
+            return _unknown(stage, HostUnknownError.code, f"no answer from {job.plan.host.instance} in time")
+        except HostUnreachableError as error:
+            return _unknown(stage, error.code, error.message)
+        except HostUnknownError as error:
+            return _unknown(stage, error.code, error.message)
+        return _outcome(stage, report)
+
+    async def _at_balancer(self, job: Job, stage: Stage) -> Outcome:
+        if job.member is None:
+            return Outcome(progress=Progress.SUCCESS)
+        balancer = self._balancers[job.balancer]
+        try:
+            if stage is Stage.MARKUP:
+                await balancer.mark_up(job.member)
+                return Outcome(progress=Progress.SUCCESS)
+            drained = await balancer.mark_down(job.member, drain_timeout_s=job.drain_timeout_s)
+        except BalancerUnknownError as error:
+            return _unknown(stage, error.code, error.message)
+        except BalancerPoolError as error:
+            return _failed(stage, error.code, error.message)
+        if drained:
+            return Outcome(progress=Progress.SUCCESS)
+        return _failed(
+            stage,
+            "balancer.drain_timeout",
+            f"requests were still in flight {job.drain_timeout_s:g} s after new ones had stopped; "
+            f"it stays out of traffic, nothing was installed",
+        )
+
+    async def _insist_at_balancer(self, job: Job, stage: Stage) -> Outcome:
+        patience = _Patience(self._clock, BALANCER_LIMIT_S)
+        while True:
+            outcome = await self._at_balancer(job, stage)
+            if outcome.progress is not Progress.UNKNOWN:
+                return outcome
+            if not await patience.wait():
+                return Outcome(progress=Progress.FAILURE, failure=outcome.failure)
+
+    async def prestage(self, job: Job, *, epoch: int) -> Outcome:
+        """Let the host fetch ahead of time, as attempt 0; what goes wrong is tried again by the download stage."""
+        command = self._command(job.plan, Stage.DOWNLOAD, attempt=0, epoch=epoch)
+        return await self._on_host(job, Stage.DOWNLOAD, command)
+
+
+class _Patience:
+    """Waits between questions, ever longer, up to a limit in all."""
+
+    def __init__(self, clock: Clock, limit_s: float) -> None:
+        self._clock = clock
+        self._until = clock.now().timestamp() + limit_s
+        self._next_s = FIRST_WAIT_S
+
+    async def wait(self) -> bool:
+        """Wait; return False once the limit is reached."""
+        if self._clock.now().timestamp() >= self._until:
+            return False
+        await self._clock.sleep(self._next_s)
+        self._next_s = min(2 * self._next_s, LONGEST_WAIT_S)
+        return True
+
+
+def _limit_s(plan: HostPlan, stage: Stage) -> float:
+    lifecycle_s = 2 * plan.command_timeout_s
+    return (
+        MARGIN_S
+        + {
+            Stage.DOWNLOAD: DOWNLOAD_LIMIT_S,
+            Stage.INSTALL: lifecycle_s,
+            Stage.VERIFY: plan.startup_timeout_s,
+            Stage.PROVE: 0,
+            Stage.RESTORE: lifecycle_s + plan.startup_timeout_s,
+        }[stage]
+    )
+
+
+def _outcome(stage: Stage, report: HostReport) -> Outcome:
+    if report.state is HostState.SUCCEEDED:
+        return Outcome(progress=Progress.SUCCESS, running_version=report.running_version)
+    failure = Failure(code=report.code, message=report.message, stage=stage)
+    return Outcome(progress=Progress.FAILURE, failure=failure, running_version=report.running_version)
+
+
+def _failed(stage: Stage, code: str, message: str) -> Outcome:
+    return Outcome(progress=Progress.FAILURE, failure=Failure(code=code, message=message, stage=stage))
+
+
+def _unknown(stage: Stage, code: str, message: str) -> Outcome:
+    return Outcome(progress=Progress.UNKNOWN, failure=Failure(code=code, message=message, stage=stage))

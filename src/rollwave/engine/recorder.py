@@ -1,0 +1,219 @@
+"""
+Group commit: what many targets of many slices report is written by one transaction at a time.
+
+While one is being written the next one gathers, so the batches grow with the load by themselves. A failure and the end of a
+slice are decided in the very transaction that records them (I7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from rollwave.domain.commands import SliceReported
+from rollwave.domain.decide import decide
+from rollwave.domain.errors import FencedError, RecalledError, StateConflictError
+from rollwave.domain.model import Standing
+from rollwave.ports.store import SliceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rollwave.domain.commands import Settlement
+    from rollwave.domain.decide import Decision
+    from rollwave.domain.model import Failure
+    from rollwave.engine.offload import Offload
+    from rollwave.engine.releases import Releases
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.store import Claim, Loaded, SliceKey, Transition
+
+MOST_ENTRIES: Final = 2_000
+"""Most reports of one transaction: larger ones would gain nothing and make each report wait longer."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Session:
+    """
+    One claimed slice, as its worker knows it.
+
+    Attributes:
+        claim: What was claimed.
+        recalls: How often targets have been recalled, as last seen.
+        recalled: Instances whose targets have to leave.
+        unreported: Settled targets that no decision has seen yet.
+        open_count: Targets that are not settled.
+    """
+
+    claim: Claim
+    recalls: int
+    open_count: int
+    recalled: frozenset[int] = frozenset()
+    unreported: list[Settlement] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Entry:
+    session: Session
+    transitions: Sequence[Transition]
+    settlement: Settlement | None
+    failing: tuple[int, Failure] | None
+    done: bool
+    written: asyncio.Future[None]
+
+
+class Recorder:
+    """
+    Writes what workers report. One per process; used from its event loop.
+
+    Args:
+        releases: Decides what a report means.
+        clock: For leases and the times of decisions.
+        offload: Runs the store's blocking calls.
+        lease_s: How long a worker owns a slice without renewing, in seconds.
+    """
+
+    def __init__(self, releases: Releases, *, clock: Clock, offload: Offload, lease_s: float) -> None:
+        self._releases = releases
+        self._clock = clock
+        self._offload = offload
+        self._lease = timedelta(seconds=lease_s)
+        self._entries: list[_Entry] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def record(
+        self,
+        session: Session,
+        transitions: Sequence[Transition] = (),
+        *,
+        settlement: Settlement | None = None,
+        failing: tuple[int, Failure] | None = None,
+        done: bool = False,
+    ) -> asyncio.Future[None]:
+        """
+        Have transitions of one target written; the future is done once they are durable. An empty call renews the lease.
+
+        The future raises FencedError if the slice is another's by now, and RecalledError if the instance was held in the
+        meantime; in both cases nothing of this call was recorded.
+        """
+        entry = _Entry(
+            session=session,
+            transitions=transitions,
+            settlement=settlement,
+            failing=failing,
+            done=done,
+            written=asyncio.get_running_loop().create_future(),
+        )
+        self._entries.append(entry)
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
+        return entry.written
+
+    async def _write_all(self) -> None:
+        try:
+            while self._entries:
+                entries, self._entries = self._entries[:MOST_ENTRIES], self._entries[MOST_ENTRIES:]
+                await self._write(entries)
+        finally:
+            self._writer = None
+
+    async def _write(self, entries: list[_Entry]) -> None:
+        """Write *entries*, leaving out slices that turn out to be fenced and targets that turn out to be recalled."""
+        while entries:
+            try:
+                after = await self._offload(self._commit, entries)
+            except StateConflictError:
+                continue
+            except FencedError as error:
+                entries = _fail(entries, [one for one in entries if one.session.claim.key == error.key], error)
+            except RecalledError as error:
+                entries = await self._recall(entries, error)
+            except Exception as error:  # noqa: BLE001  # every waiting worker gets it, and raises it where it belongs
+                _fail(entries, entries, error)
+                return
+            else:
+                _settle(entries)
+                for loaded in after:
+                    self._releases.remember(loaded)
+                return
+
+    async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
+        session = next(one.session for one in entries if one.session.claim.key == error.key)
+        session.recalls, session.recalled = await self._offload(self._releases.store.held, error.key)
+        leaving = [
+            one
+            for one in entries
+            if one.session is session
+            and one.settlement is None
+            and any(transition.instance_id in session.recalled for transition in one.transitions)
+        ]
+        return _fail(entries, leaving, error)
+
+    def _commit(self, entries: list[_Entry]) -> tuple[Loaded, ...]:
+        """Decide what calls for a decision, and commit all of it; runs beside the event loop."""
+        now = self._clock.now()
+        by_session: dict[SliceKey, list[_Entry]] = {}
+        for entry in entries:
+            by_session.setdefault(entry.session.claim.key, []).append(entry)
+        decisions: dict[int, tuple[Loaded, Decision]] = {}
+        records = []
+        for key, of_slice in by_session.items():
+            session = of_slice[0].session
+            records.append(
+                SliceRecord(
+                    key=key,
+                    epoch=session.claim.epoch,
+                    recalls=session.recalls,
+                    lease_until=now + self._lease,
+                    transitions=[transition for entry in of_slice for transition in entry.transitions],
+                )
+            )
+            report = _report(session, of_slice)
+            if report is None:
+                continue
+            loaded, so_far = decisions.get(key[0]) or (self._releases.load(key[0]), None)
+            decision = decide(so_far.state if so_far else loaded.state, report, now=now)
+            if so_far:
+                decision = so_far.followed_by(decision)
+            decisions[key[0]] = (loaded, decision)
+        return self._releases.store.commit(list(decisions.values()), records, at=now)
+
+
+def _report(session: Session, entries: Iterable[_Entry]) -> SliceReported | None:
+    """Return what a decision has to hear: failures at once, everything once the slice is over; None where it can wait."""
+    settled = [entry.settlement for entry in entries if entry.settlement]
+    failing = tuple(entry.failing for entry in entries if entry.failing)
+    done = any(entry.done for entry in entries)
+    is_over = bool(settled) and len(settled) == session.open_count
+    any_failed = any(settlement.standing is Standing.FAILED for settlement in settled)
+    if not (failing or done or is_over or any_failed):
+        return None
+    return SliceReported(
+        slice=session.claim.key[1], settled=(*session.unreported, *settled), failing=failing, done=done
+    )
+
+
+def _settle(entries: list[_Entry]) -> None:
+    """Note what was written, and let everybody go on who waited for it."""
+    by_session: dict[SliceKey, list[_Entry]] = {}
+    for entry in entries:
+        by_session.setdefault(entry.session.claim.key, []).append(entry)
+    for of_slice in by_session.values():
+        session = of_slice[0].session
+        reported = _report(session, of_slice) is not None
+        settled = [entry.settlement for entry in of_slice if entry.settlement]
+        session.open_count -= len(settled)
+        session.unreported = [] if reported else [*session.unreported, *settled]
+    for entry in entries:
+        if not entry.written.done():
+            entry.written.set_result(None)
+
+
+def _fail(entries: list[_Entry], failed: list[_Entry], error: Exception) -> list[_Entry]:
+    """Tell those who wait for *failed*; return the rest."""
+    for entry in failed:
+        if not entry.written.done():
+            entry.written.set_exception(error)
+    gone = set(failed)
+    return [entry for entry in entries if entry not in gone]

@@ -1,0 +1,238 @@
+"""
+The slice runner: one coroutine per target drives its chain of stages, each at its own pace.
+
+Every stage is recorded as begun before its effect and as ended after it; the end of one and the beginning of the next share
+one write. A worker that takes a slice over goes on from the last record, and asks before it does anything again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from rollwave.domain import chain
+from rollwave.domain.commands import Settlement
+from rollwave.domain.config import FailurePolicy
+from rollwave.domain.errors import FencedError, RecalledError
+from rollwave.domain.model import Course, Progress, Stage, Standing
+from rollwave.engine.recorder import Session
+from rollwave.ports.store import Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
+    from rollwave.domain.model import Failure, Target
+    from rollwave.engine.effects import Effects, Outcome
+    from rollwave.engine.offload import Offload
+    from rollwave.engine.recorder import Recorder
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.store import Job, SliceKey, Store
+
+log = structlog.get_logger()
+
+
+class SliceRunner:
+    """
+    Runs slices on behalf of one worker.
+
+    Args:
+        store: The truth.
+        recorder: Writes what happens.
+        effects: Brings stages about.
+        clock: Time.
+        offload: Runs the store's blocking calls.
+        owner: Name of this worker, unique among all that live.
+        lease: How long a slice is owned without renewing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        recorder: Recorder,
+        effects: Effects,
+        clock: Clock,
+        offload: Offload,
+        owner: str,
+        lease: timedelta,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._effects = effects
+        self._clock = clock
+        self._offload = offload
+        self._owner = owner
+        self._lease = lease
+
+    async def run(self, key: SliceKey) -> None:
+        """
+        Claim a slice and drive it to its end; return at once where somebody else has it.
+
+        A worker that is fenced stops where it stands: whoever has the slice now goes on from the records.
+        """
+        now = self._clock.now()
+        claim = await self._offload(self._store.claim, key, owner=self._owner, now=now, lease_until=now + self._lease)
+        if claim is None:
+            return
+        session = Session(claim=claim, recalls=claim.recalls, open_count=len(claim.jobs))
+        run = self._prestage if claim.course is Course.PRESTAGE else self._drive_all
+        try:
+            await run(session)
+        except* FencedError:
+            log.info("slice_fenced", deployment=key[0], slice=key[1], epoch=claim.epoch, owner=self._owner)
+
+    async def _drive_all(self, session: Session) -> None:
+        async with asyncio.TaskGroup() as group:
+            lease = group.create_task(self._keep_lease(session))
+            await _all(group.create_task(self._chain(session, job).drive()) for job in session.claim.jobs)
+            lease.cancel()
+
+    def _chain(self, session: Session, job: Job) -> _Chain:
+        return _Chain(job, session=session, recorder=self._recorder, effects=self._effects, clock=self._clock)
+
+    async def _prestage(self, session: Session) -> None:
+        async with asyncio.TaskGroup() as group:
+            lease = group.create_task(self._keep_lease(session))
+            await _all(group.create_task(self._prestage_one(session, job)) for job in session.claim.jobs)
+            lease.cancel()
+        await self._recorder.record(session, done=True)
+
+    async def _prestage_one(self, session: Session, job: Job) -> None:
+        outcome = await self._effects.prestage(job, epoch=session.claim.epoch)
+        if outcome.failure:
+            log.warning(
+                "prestage_failed",
+                deployment=session.claim.key[0],
+                instance=job.plan.host.instance,
+                code=outcome.failure.code,
+                reason=outcome.failure.message,
+            )
+
+    async def _keep_lease(self, session: Session) -> None:
+        while True:
+            await self._clock.sleep(self._lease.total_seconds() / 3)
+            await self._recorder.record(session)
+
+
+async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    await asyncio.wait(list(tasks))
+
+
+class _Chain:
+    """One target on its way through its stages."""
+
+    def __init__(self, job: Job, *, session: Session, recorder: Recorder, effects: Effects, clock: Clock) -> None:
+        self._job = job
+        self._session = session
+        self._recorder = recorder
+        self._effects = effects
+        self._clock = clock
+        self._failure = job.target.failure
+        self._last = (job.target.stage, job.target.progress)
+        self._seen_version: str | None = None
+        self._unwritten: list[Transition] = []
+
+    async def drive(self) -> None:
+        """Drive the target until it is settled, and have that written."""
+        await self._wait_for_traffic()
+        try:
+            following = await self._resume(self._job.target)
+            while isinstance(following, Stage):
+                following = await self._run(following)
+        except RecalledError:
+            following = Standing.LEFT
+        await self._recorder.record(self._session, self._unwritten, settlement=self._settlement(following))
+
+    async def _wait_for_traffic(self) -> None:
+        """Let whoever was given a hand on this instance's traffic before us come to an end."""
+        if self._job.not_before is not None:
+            await self._clock.sleep(max(0.0, (self._job.not_before - self._clock.now()).total_seconds()))
+
+    async def _resume(self, target: Target) -> Stage | Standing:
+        """Return what follows the last record, once it is known how the stage in it went."""
+        if target.stage is None:
+            return chain.FIRST[target.entry]
+        if target.progress is Progress.SUCCESS:
+            return self._after_success(target.stage)
+        if target.progress is Progress.FAILURE:
+            return self._after_failure(target.stage)
+        return self._conclude(target.stage, await self._find_out(target.stage))
+
+    async def _run(self, stage: Stage) -> Stage | Standing:
+        """Perform one stage; return what follows it. Its intent is durable before its effect."""
+        await self._write(self._transition(stage, Progress.RUNNING))
+        job, target, epoch = self._job, self._job.target, self._session.claim.epoch
+        outcome = await self._effects.perform(job, stage, attempt=target.attempt, epoch=epoch)
+        if outcome.progress is Progress.UNKNOWN:
+            await self._write(self._transition(stage, Progress.UNKNOWN, outcome.failure))
+            outcome = await self._find_out(stage)
+        following = self._conclude(stage, outcome)
+        if following is Stage.RESTORE and self._failure is not None:
+            # The brake hears of the failure now, not when the target is back.
+            await self._write(failing=(target.instance_id, self._failure))
+        return following
+
+    async def _find_out(self, stage: Stage) -> Outcome:
+        target, epoch = self._job.target, self._session.claim.epoch
+        return await self._effects.find_out(self._job, stage, attempt=target.attempt, epoch=epoch)
+
+    def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
+        self._seen_version = outcome.running_version or self._seen_version
+        self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure))
+        if outcome.progress is Progress.SUCCESS:
+            return self._after_success(stage)
+        following = self._after_failure(stage)
+        if stage is not Stage.PROVE and self._failure is None:
+            self._failure = outcome.failure
+        return following
+
+    def _after_success(self, stage: Stage) -> Stage | Standing:
+        target, course = self._job.target, self._session.claim.course
+        return chain.after_success(
+            entry=target.entry, course=course, stage=stage, failed_before=self._failure is not None
+        )
+
+    def _after_failure(self, stage: Stage) -> Stage | Standing:
+        policy = FailurePolicy.RESTORE if self._job.restores else FailurePolicy.LEAVE
+        # The failure of this very stage may be on record already, where a worker died right after writing it.
+        failed_before = self._failure is not None and self._failure.stage is not stage
+        return chain.after_failure(
+            entry=self._job.target.entry, stage=stage, policy=policy, failed_before=failed_before
+        )
+
+    def _transition(self, stage: Stage, progress: Progress, failure: Failure | None = None) -> Transition:
+        self._last = (stage, progress)
+        target = self._job.target
+        return Transition(
+            instance_id=target.instance_id,
+            attempt=target.attempt,
+            stage=stage,
+            progress=progress,
+            at=self._clock.now(),
+            failure=failure,
+        )
+
+    async def _write(self, *transitions: Transition, failing: tuple[int, Failure] | None = None) -> None:
+        await self._recorder.record(self._session, [*self._unwritten, *transitions], failing=failing)
+        self._unwritten.clear()
+
+    def _settlement(self, standing: Standing) -> Settlement:
+        stage, progress = self._last
+        plan = self._job.plan
+        restored = standing is Standing.FAILED and (stage, progress) == (Stage.MARKUP, Progress.SUCCESS)
+        if standing in (Standing.SUCCESS, Standing.VERIFIED):
+            version = self._seen_version or plan.package.version
+        else:
+            version = plan.previous_version if restored else self._seen_version
+        return Settlement(
+            instance_id=self._job.target.instance_id,
+            standing=standing,
+            stage=stage,
+            progress=progress,
+            failure=self._failure,
+            restored=restored,
+            version=version,
+        )

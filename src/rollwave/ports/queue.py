@@ -1,0 +1,16 @@
+"""The queue: carries hints to workers. A message may be lost, doubled or late; nothing but speed depends on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rollwave.ports.store import SliceKey
+
+
+class Queue(Protocol):
+    """Sends slices to whoever works."""
+
+    async def send(self, key: SliceKey) -> None:
+        """Ask some worker to claim and run a slice."""
+        ...

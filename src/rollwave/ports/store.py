@@ -1,0 +1,293 @@
+"""
+The store: the truth. What is committed here happened; everything else is a hint.
+
+Every method is synchronous and is one transaction. The engine calls them from a thread; the simulator calls them directly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from rollwave.domain import facts
+    from rollwave.domain.decide import Decision
+    from rollwave.domain.model import Course, Failure, Instance, PackageRef, Progress, Stage, State, Target
+    from rollwave.ports.balancer import Member
+    from rollwave.ports.executor import HostPlan
+
+SliceKey = tuple[int, int]
+"""A slice by its deployment's id and its own number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """
+    A deployment as it was read, with what a commit must find unchanged.
+
+    Attributes:
+        state: All that a decision may look at.
+        version: Version of the deployment; every committed decision raises it.
+        group_versions: By group name, this group's and its neighbors': a decision of one is void once another moved.
+    """
+
+    state: State
+    version: int
+    group_versions: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fleet:
+    """
+    A group before anything is planned.
+
+    Attributes:
+        group: Name of the group.
+        app: Name of the app.
+        instances: All of them, in a stable order.
+        canaries: Ids of the instances that the group prefers as canaries.
+        stable: The package of the last deployment that ended in success; None before the first.
+        before_stable: The stable package before that one; None where there is none.
+        active: Id and phase of the deployment that is not final; None where there is none.
+    """
+
+    group: str
+    app: str
+    instances: tuple[Instance, ...]
+    canaries: tuple[int, ...]
+    stable: PackageRef | None
+    before_stable: PackageRef | None
+    active: tuple[int, str] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandKey:
+    """
+    Makes a command happen at most once (I22).
+
+    Attributes:
+        key: Chosen by the client, at most 200 characters.
+        digest: Digest of actor and request: the same key with another request is a mistake.
+    """
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """
+    One target of a claimed slice, with all that its effects need.
+
+    Attributes:
+        target: Where its chain stands, from the last durable record.
+        plan: What the host is told.
+        member: What the balancer is told; None where the group has no balancer.
+        balancer: Name of the balancer; empty where the group has none.
+        executor: Name of the executor.
+        drain_timeout_s: How long mark-down may wait for requests in flight, in seconds.
+        restores: A failed target is put back on the previous version.
+        not_before: Somebody else still has a hand on its traffic until then.
+    """
+
+    target: Target
+    plan: HostPlan
+    member: Member | None
+    balancer: str
+    executor: str
+    drain_timeout_s: float
+    restores: bool = False
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """
+    A slice that one worker owns until its lease runs out.
+
+    Attributes:
+        key: The slice.
+        course: How far it drives its targets.
+        epoch: Fencing epoch: higher than every epoch given before, of any slice.
+        recalls: How often targets have been recalled (held) so far.
+        jobs: Targets that are not settled yet.
+    """
+
+    key: SliceKey
+    course: Course
+    epoch: int
+    recalls: int
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
+    """One target's stage began or ended. Durable before the effect that follows it."""
+
+    instance_id: int
+    attempt: int
+    stage: Stage
+    progress: Progress
+    at: datetime
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceRecord:
+    """
+    What a worker writes about its slice; also renews the lease.
+
+    Attributes:
+        key: The slice.
+        epoch: Under which it was claimed; a higher one in the store fences this write.
+        recalls: As last seen; a higher one in the store refuses this write.
+        lease_until: New end of the lease.
+        transitions: In the order in which they happened.
+    """
+
+    key: SliceKey
+    epoch: int
+    recalls: int
+    lease_until: datetime
+    transitions: Sequence[Transition] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """
+    What the traffic flags want of one instance at its balancer.
+
+    Attributes:
+        instance_id: The instance.
+        balancer: Name of the balancer.
+        member: The instance as the balancer sees it.
+        in_traffic: Wanted in or out.
+        drain_timeout_s: How long a mark-down may wait, in seconds.
+    """
+
+    instance_id: int
+    balancer: str
+    member: Member
+    in_traffic: bool
+    drain_timeout_s: float
+
+
+class Store(Protocol):
+    """The truth. Errors are those of `rollwave.domain.errors`."""
+
+    # --- deciding ---
+
+    def fleet(self, group: str) -> Fleet:
+        """
+        Return a group as it stands.
+
+        Raises:
+            NotFoundError: If there is no such group.
+        """
+        ...
+
+    def create(self, planned: facts.Planned, *, at: datetime, command: CommandKey | None = None) -> int:
+        """
+        Record a new deployment in phase PENDING; return its id, or that of the first call with this command key.
+
+        Raises:
+            DeploymentActiveError: If the group has a deployment that is not final; nothing is recorded.
+            IdempotencyConflictError: If the command key stands for another request.
+        """
+        ...
+
+    def load(self, deployment_id: int, *, cached: Loaded | None = None) -> Loaded:
+        """
+        Return a deployment; *cached* is returned as it is where nothing has changed since.
+
+        Raises:
+            NotFoundError: If there is no such deployment.
+        """
+        ...
+
+    def commit(
+        self,
+        decisions: Sequence[tuple[Loaded, Decision]],
+        records: Sequence[SliceRecord] = (),
+        *,
+        at: datetime,
+        command: CommandKey | None = None,
+    ) -> tuple[Loaded, ...]:
+        """
+        Record decisions (state, facts, intents) and what workers saw, in one transaction; all of it or nothing.
+
+        Returns:
+            For each decision what `load` would return now.
+
+        Raises:
+            StateConflictError: If a deployment or a neighbor has moved since it was loaded: load and decide again.
+            FencedError: If a record's slice is closed or held under a higher epoch; names the first such slice.
+            RecalledError: If targets of a record's slice were recalled since; names the first such slice.
+            CommandRepeatedError: If the command key is known with the same request.
+            IdempotencyConflictError: If the command key stands for another request.
+        """
+        ...
+
+    # --- working ---
+
+    def claim(self, key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
+        """Take a slice that nobody holds (or whose lease is over); None where it is held or closed."""
+        ...
+
+    def held(self, key: SliceKey) -> tuple[int, frozenset[int]]:
+        """Return how often targets of a slice were recalled, and the instances among them that may not take part."""
+        ...
+
+    def undispatched(self, *, now: datetime, stale_before: datetime) -> Sequence[SliceKey]:
+        """
+        Return the open slices that nobody holds and that have to be sent: never sent, or sent before *stale_before*.
+
+        They are marked as sent at *now*. A slice whose lease is over counts as held by nobody.
+        """
+        ...
+
+    def release_all(self) -> int:
+        """Take every slice from its owner; for a process that knows that it is the only one. Return how many."""
+        ...
+
+    def due(self, now: datetime) -> Sequence[int]:
+        """Return the deployments that have something due at or before *now*."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """Return the earliest due time of any deployment."""
+        ...
+
+    def neighbors_in_motion(self, group: str) -> Sequence[int]:
+        """Return the active deployments of groups that share servers with *group*."""
+        ...
+
+    def unfollowed_rollbacks(self) -> Sequence[tuple[int, str, PackageRef]]:
+        """Return aborted deployments whose rollback is still to be started: id, group, package."""
+        ...
+
+    def mark_followed(self, deployment_id: int, *, by: int) -> None:
+        """Record that the rollback of an aborted deployment was started as deployment *by*."""
+        ...
+
+    # --- traffic ---
+
+    def set_hold(self, instance_id: int, *, hold: bool, actor: str, reason: str, at: datetime) -> int | None:
+        """
+        Raise or clear an operator's hold, and recall the instance where a worker drives it.
+
+        Returns:
+            The id of the group's active deployment, which has to look again; None where there is none.
+        """
+        ...
+
+    def wishes(self) -> Sequence[Wish]:
+        """Return what the traffic flags want of every instance whose membership no worker is changing right now."""
+        ...
+
+    def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
+        """Keep workers off an instance's traffic until then; False where the wish is out of date or one is at work."""
+        ...

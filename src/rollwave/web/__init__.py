@@ -1,0 +1,1 @@
+"""The Django project: settings, API, and later the portal."""

@@ -1,0 +1,38 @@
+"""Django settings. One variable places everything: ``ROLLWAVE_DATA``, the data directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+DATA_DIR = Path(os.environ.get("ROLLWAVE_DATA", ".rollwave")).absolute()
+
+DEBUG = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+ALLOWED_HOSTS = ["*"]  # bound to a loopback address by default; the token is what admits
+ROOT_URLCONF = "rollwave.web.urls"
+ASGI_APPLICATION = "rollwave.web.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["rollwave.store"]
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+SECURE_CONTENT_TYPE_NOSNIFF = True
+APPEND_SLASH = False
+LOGGING_CONFIG = None
+
+# No sessions and no signed cookies yet: the key guards nothing, and Django wants one that is not empty.
+SECRET_KEY = os.environ.get("ROLLWAVE_SECRET_KEY", "unused-until-there-are-sessions")
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA_DIR / "rollwave.sqlite3",
+        "OPTIONS": {
+            "timeout": 30,
+            # Every transaction that may write says so at once: no upgrade from a read lock can fail half-way.
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        },
+    }
+}
