@@ -1,0 +1,239 @@
+"""The local executor: servers are folders on this machine, with real processes and the real driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from rollwave.executors.command_line import patience_s, run_arguments, status_arguments
+from rollwave.executors.host_files import (
+    HostFileError,
+    HostFiles,
+    install_files,
+    make_directory,
+    remove_durably,
+    write_durably,
+)
+from rollwave.executors.plan_file import HashedFile, plan_file
+from rollwave.executors.report import parse_report
+from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rollwave.ports.executor import Host, HostCommand
+
+_PASSED_ON: Final = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"}
+)
+"""What lifecycle commands see of our environment: enough to find a supervisor, and none of the controller's secrets."""
+
+_SHOWN_BYTES: Final = 256 * 1024
+
+
+class LocalExecutor:
+    """
+    `Executor` for servers that are folders on this machine: the embedded default, the demo, and a real single machine.
+
+    A server is up as long as the directory that holds the deploy path is there; the deploy path itself is made when it
+    is missing. Verbs run detached in their own sessions: neither a cancelled call nor our own death stops them.
+
+    Args:
+        driver: Source of the host driver.
+        trusted_keys: PEM of each public key by its id; hosts trust exactly these.
+        interpreter: Python that runs the driver. It runs isolated (``-I``) but with its installed packages, so that the
+            driver finds a zstd module there.
+        parallel: Most driver processes at once; by default two per processor.
+        slot_wait_s: How long one process waits for the end of a verb. A verb that takes longer gives its place to
+            others, and is asked about again every *poll_s* seconds.
+        poll_s: See *slot_wait_s*.
+        answer_s: How long one driver process may take beyond what it was told to wait.
+        download_s: How long a download may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        driver: bytes,
+        trusted_keys: Mapping[str, bytes],
+        interpreter: str = sys.executable,
+        parallel: int | None = None,
+        slot_wait_s: float = 2.0,
+        poll_s: float = 0.5,
+        answer_s: float = 30.0,
+        download_s: float = 900.0,
+    ) -> None:
+        self._driver = HashedFile.of(driver)
+        self._trusted_keys = dict(trusted_keys)
+        self._interpreter = interpreter
+        self._parallel = parallel or 2 * (os.cpu_count() or 1)
+        self._slot_wait_s = slot_wait_s
+        self._poll_s = poll_s
+        self._answer_s = answer_s
+        self._download_s = download_s
+        # A semaphore belongs to the event loop that first waits on it, and an executor may outlive a loop.
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    async def run(self, command: HostCommand) -> HostReport:
+        """Have the verb done; see `Executor.run`."""
+        plan = plan_file(command.plan)
+        try:
+            files = await self._install(command, plan)
+        except HostFileError as error:
+            return HostReport(state=HostState.FAILED, code=error.code, message=error.message, detail=error.facts)
+        give_up_s = patience_s(command, download_s=self._download_s)
+        try:
+            async with asyncio.timeout(give_up_s):
+                wait_s = min(self._slot_wait_s, give_up_s)
+                arguments = run_arguments(command, plan_path=str(files.plan), plan_hash=plan.sha256, wait_s=wait_s)
+                report = await self._ask(command, files, arguments, limit_s=wait_s + self._answer_s)
+                while report.state is HostState.RUNNING:
+                    await asyncio.sleep(self._poll_s)
+                    report = await self._read_journal(command, files, plan)
+        except TimeoutError as error:
+            raise _unknown(command, f"it still runs after {give_up_s:g} s") from error
+        if report.state is HostState.ABSENT:
+            raise _unknown(command, "its worker ended without a result")
+        return report
+
+    async def status(self, command: HostCommand) -> HostReport:
+        """Read the journal back; see `Executor.status`."""
+        plan = plan_file(command.plan)
+        return await self._read_journal(command, await self._install(command, plan), plan)
+
+    async def set_drain(self, host: Host, *, drained: bool) -> None:
+        """
+        Create or remove the host's drain file, which its health page watches; durable on return, and idempotent.
+
+        Raises:
+            HostUnreachableError: If the server is down.
+        """
+        _require_server(host)
+        await asyncio.to_thread(_write_drain, host, drained=drained)
+
+    async def is_drained(self, host: Host) -> bool:
+        """
+        Say whether the host's drain file is there.
+
+        Raises:
+            HostUnreachableError: If the server is down.
+        """
+        _require_server(host)
+        return await asyncio.to_thread(_drain_path(host).exists)
+
+    async def _install(self, command: HostCommand, plan: HashedFile) -> HostFiles:
+        host = command.plan.host
+        _require_server(host)
+        try:
+            return await asyncio.to_thread(
+                install_files,
+                Path(host.deploy_path),
+                driver=self._driver,
+                plan=plan,
+                trusted_keys=self._trusted_keys,
+            )
+        except OSError as error:
+            raise _unreachable(host, error) from error
+
+    async def _read_journal(self, command: HostCommand, files: HostFiles, plan: HashedFile) -> HostReport:
+        arguments = status_arguments(command, plan_path=str(files.plan), plan_hash=plan.sha256)
+        return await self._ask(command, files, arguments, limit_s=self._answer_s)
+
+    async def _ask(
+        self, command: HostCommand, files: HostFiles, arguments: tuple[str, ...], *, limit_s: float
+    ) -> HostReport:
+        slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
+        # Files, not pipes: whatever a verb leaves running cannot keep us waiting for an end of output.
+        with TemporaryFile() as stdout, TemporaryFile() as stderr:
+            async with slots:
+                exit_code = await self._execute(
+                    command, (str(files.driver), *arguments), stdout=stdout, stderr=stderr, limit_s=limit_s
+                )
+            return parse_report(command, exit_code=exit_code, stdout=_end_of(stdout), stderr=_end_of(stderr))
+
+    async def _execute(
+        self, command: HostCommand, arguments: tuple[str, ...], *, stdout: IO[bytes], stderr: IO[bytes], limit_s: float
+    ) -> int:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._interpreter,
+                "-I",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env={name: value for name, value in os.environ.items() if name in _PASSED_ON},
+                # A signal to our process group (Ctrl-C) is not meant for the host.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _unknown(command, f"the driver cannot be started: {error}") from error
+        try:
+            async with asyncio.timeout(limit_s):
+                return await process.wait()
+        except TimeoutError as error:
+            raise _unknown(command, f"the driver did not answer within {limit_s:g} s") from error
+        finally:
+            # Only the process that waits for the verb; the verb itself is detached and goes on.
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def _end_of(output: IO[bytes]) -> bytes:
+    output.seek(0, os.SEEK_END)
+    output.seek(max(0, output.tell() - _SHOWN_BYTES))
+    return output.read()
+
+
+def _require_server(host: Host) -> None:
+    server = Path(host.deploy_path).parent
+    if not server.is_dir():
+        raise HostUnreachableError(
+            f"server {host.server} is not there: {server} is not a directory; mount or make it",
+            server=host.server,
+            instance=host.instance,
+            path=str(server),
+        )
+
+
+def _drain_path(host: Host) -> Path:
+    return Path(host.deploy_path, "shared", "drain")
+
+
+def _write_drain(host: Host, *, drained: bool) -> None:
+    path = _drain_path(host)
+    try:
+        if drained:
+            make_directory(path.parent.parent)
+            make_directory(path.parent)
+            write_durably(path, b"")
+        elif path.parent.is_dir():
+            remove_durably(path)
+    except OSError as error:
+        raise _unreachable(host, error) from error
+
+
+def _unreachable(host: Host, error: OSError) -> HostUnreachableError:
+    return HostUnreachableError(
+        f"{host.deploy_path} on server {host.server} cannot be used: {error.strerror}; check directory and owner",
+        server=host.server,
+        instance=host.instance,
+        path=str(error.filename or host.deploy_path),
+    )
+
+
+def _unknown(command: HostCommand, reason: str) -> HostUnknownError:
+    host = command.plan.host
+    return HostUnknownError(
+        f"{command.verb.value} on {host.instance}: {reason}; its journal has to be read",
+        instance=host.instance,
+        verb=command.verb.value,
+        attempt=command.attempt,
+    )

@@ -1,0 +1,82 @@
+"""The driver's report: from the last line that it printed to a `HostReport`, believing nothing that is not checked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from rollwave.ports.executor import HostReport, HostState, HostUnknownError
+
+if TYPE_CHECKING:
+    from rollwave.ports.executor import HostCommand
+
+_EXITS_WITH_REPORT: Final = frozenset({0, 70})
+"""The driver's own exit codes; with 70 the report tells of a bug."""
+
+_SHOWN_BYTES: Final = 2000
+
+
+def parse_report(command: HostCommand, *, exit_code: int, stdout: bytes, stderr: bytes) -> HostReport:
+    """
+    Return what the driver said about *command*.
+
+    Raises:
+        HostUnknownError: If the driver did not end by itself, or its last line is no report on this command: whatever
+            happened on the host, this answer does not tell. The facts have what was printed.
+    """
+    if exit_code not in _EXITS_WITH_REPORT:
+        raise _unknown(command, f"the driver ended with exit code {exit_code}", exit_code, stdout, stderr)
+    try:
+        report = json.loads(stdout.rstrip().rpartition(b"\n")[2])
+        return _checked(command, report)
+    except (ValueError, RecursionError) as error:
+        raise _unknown(command, f"the driver's answer is no report ({error})", exit_code, stdout, stderr) from error
+
+
+def _checked(command: HostCommand, report: Any) -> HostReport:
+    if not isinstance(report, dict):
+        raise ValueError("not an object")  # noqa: TRY004  one kind of error for one kind of garbage
+    identity = {"attempt": command.attempt, "verb": command.verb.value}
+    for name, expected in identity.items():
+        if report.get(name) != expected:
+            raise ValueError(f"{name} is {report.get(name)!r}, not {expected!r}")
+    # None where the driver could not read the plan.
+    if report.get("deployment") not in (None, command.plan.deployment_id):
+        raise ValueError(f"it is about deployment {report.get('deployment')!r}")
+    state = HostState(report.get("state"))
+    code = _text(report, "code")
+    if (state is HostState.FAILED) != bool(code):
+        raise ValueError(f"state {state.value} with code {code!r}")
+    detail = report.get("detail")
+    if not isinstance(detail, dict):
+        raise ValueError("detail is not an object")  # noqa: TRY004  as above
+    return HostReport(
+        state=state,
+        code=code,
+        message=_text(report, "message"),
+        running_version=_optional_text(report, "running_version"),
+        detail=detail | {"current_version": _optional_text(report, "current_version")},
+    )
+
+
+def _text(report: dict[str, Any], name: str) -> str:
+    value = report.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}, not text")  # noqa: TRY004  as above
+    return value
+
+
+def _optional_text(report: dict[str, Any], name: str) -> str | None:
+    return None if report.get(name) is None else _text(report, name)
+
+
+def _unknown(command: HostCommand, reason: str, exit_code: int, stdout: bytes, stderr: bytes) -> HostUnknownError:
+    host = command.plan.host
+    return HostUnknownError(
+        f"{command.verb.value} on {host.instance}: {reason}",
+        instance=host.instance,
+        verb=command.verb.value,
+        exit_code=exit_code,
+        stdout=stdout[-_SHOWN_BYTES:].decode(errors="replace"),
+        stderr=stderr[-_SHOWN_BYTES:].decode(errors="replace"),
+    )

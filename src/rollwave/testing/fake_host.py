@@ -1,0 +1,229 @@
+"""One host in memory, by the rules of the host driver: a fence, a journal, one verb at a time."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollwave.ports.executor import HostReport, HostState, HostVerb
+from rollwave.testing.faults import Fail, Hang, KillWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from rollwave.ports.executor import HostCommand
+    from rollwave.testing.faults import Fault
+
+
+class Key(NamedTuple):
+    """What the journal goes by."""
+
+    deployment_id: int
+    attempt: int
+    verb: HostVerb
+
+
+def key_of(command: HostCommand) -> Key:
+    """Return what the journal calls *command*."""
+    return Key(command.plan.deployment_id, command.attempt, command.verb)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Worker:
+    """
+    One command on the host, queued, at work or done.
+
+    Attributes:
+        command: The command.
+        fault: What goes wrong with it.
+        ends_at: When it will be done; None while it is queued or hangs.
+        report: Its answer; None until there is one.
+        is_dead: Whether it was killed; then there is no answer.
+    """
+
+    command: HostCommand
+    fault: Fault | None = None
+    ends_at: datetime | None = None
+    report: HostReport | None = None
+    is_dead: bool = False
+
+
+class FakeHost:
+    """
+    One instance.
+
+    Attributes:
+        running: Version of the process that runs; None while none does.
+        current: Version that the ``current`` link names.
+        complete: Versions on the host, each with the sha256 of its package.
+        installs: How often install really switched and restarted, by (deployment, attempt).
+        is_reachable: Whether commands arrive.
+    """
+
+    def __init__(self, *, durations_s: Mapping[HostVerb, float], broken_versions: Collection[str]) -> None:
+        self.running: str | None = None
+        self.current: str | None = None
+        self.complete: dict[str, str] = {}
+        self.installs: Counter[tuple[int, int]] = Counter()
+        self.is_reachable = True
+        self._durations_s = durations_s
+        self._broken_versions = broken_versions
+        self._fence = -1
+        self._journal: dict[Key, HostReport] = {}
+        self._begun: set[Key] = set()
+        self._queue: deque[Worker] = deque()
+        self._active: Worker | None = None
+
+    @property
+    def at_work(self) -> Key | None:
+        """The verb at work now."""
+        return key_of(self._active.command) if self._active is not None else None
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When the verb at work ends; None where there is none, or it hangs."""
+        return self._active.ends_at if self._active is not None else None
+
+    def submit(self, command: HostCommand, *, fault: Fault | None, now: datetime) -> Worker:
+        """Take a command as it arrives: refuse it, answer from the journal, or queue it."""
+        worker = Worker(command=command, fault=fault)
+        worker.report = self._refusal_by_fence(command) or self._journal.get(key_of(command))
+        if worker.report is None:
+            self._queue.append(worker)
+            if self._active is None:
+                self._begin_next(now)
+            self.advance(now)
+        return worker
+
+    def read(self, command: HostCommand) -> HostReport:
+        """Raise the fence and return what the journal says."""
+        refusal = self._refusal_by_fence(command)
+        if refusal is not None:
+            return refusal
+        key = key_of(command)
+        report = self._journal.get(key)
+        if report is None:
+            alive = [*self._queue, self._active] if self._active is not None else self._queue
+            is_attended = any(key_of(worker.command) == key for worker in alive)
+            state = HostState.RUNNING if is_attended else HostState.ABSENT
+            is_interrupted = not is_attended and key in self._begun
+            report = HostReport(state=state, detail={"interrupted": True} if is_interrupted else {})
+        return replace(report, running_version=self.running)
+
+    def advance(self, now: datetime) -> None:
+        """End the verb at work if its time has come, and go on with the queue."""
+        while self._active is not None and self._active.ends_at is not None and self._active.ends_at <= now:
+            ended_at = self._active.ends_at
+            self._end(self._active)
+            # What was queued began the instant the one before ended, however late we look.
+            self._begin_next(ended_at)
+
+    def release(self, now: datetime) -> None:
+        """Let the verb that hangs end now."""
+        if self._active is not None and self._active.ends_at is None:
+            self._active.ends_at = now
+            self.advance(now)
+
+    def _refusal_by_fence(self, command: HostCommand) -> HostReport | None:
+        if command.fence < self._fence:
+            message = f"fence {command.fence} is behind {self._fence}: a newer controller has taken over"
+            return _failed("host.fenced", message, seen=self._fence)
+        self._fence = command.fence
+        return None
+
+    def _begin_next(self, now: datetime) -> None:
+        while self._active is None and self._queue:
+            worker = self._queue.popleft()
+            command, key = worker.command, key_of(worker.command)
+            # Judged again now that it is its turn: it may have queued while the world went on.
+            worker.report = (
+                self._refusal_by_fence(command) or self._journal.get(key) or _refusal_by_deadline(command, now)
+            )
+            if worker.report is not None:
+                continue
+            self._begun.add(key)
+            if command.verb in {HostVerb.INSTALL, HostVerb.RESTORE} and self._missing(command) is None:
+                self.running = None
+            if isinstance(worker.fault, KillWorker):
+                worker.is_dead = True
+                continue
+            self._active = worker
+            if not isinstance(worker.fault, Hang):
+                worker.ends_at = now + timedelta(seconds=self._duration_s(command))
+
+    def _end(self, worker: Worker) -> None:
+        self._active = None
+        command = worker.command
+        if isinstance(worker.fault, Fail):
+            report = _failed(worker.fault.code, worker.fault.message)
+        else:
+            report = self._perform(command)
+        worker.report = replace(report, running_version=self.running)
+        self._journal[key_of(command)] = worker.report
+
+    def _perform(self, command: HostCommand) -> HostReport:
+        plan, version = command.plan, command.plan.package.version
+        refusal = self._missing(command)
+        if refusal is not None:
+            return refusal
+        if command.verb is HostVerb.DOWNLOAD:
+            self.complete[version] = plan.package.sha256
+            return _SUCCEEDED
+        if command.verb is HostVerb.INSTALL:
+            self.installs[plan.deployment_id, command.attempt] += 1
+            self.current = self.running = version
+            return _SUCCEEDED
+        if command.verb is HostVerb.RESTORE:
+            self.current = self.running = plan.previous_version
+            return self._proof(command, plan.previous_version)
+        return self._proof(command, version)
+
+    def _missing(self, command: HostCommand) -> HostReport | None:
+        """Return why the version that the verb is about cannot be used; None where it can."""
+        plan, version = command.plan, command.plan.package.version
+        stored = self.complete.get(version)
+        if command.verb in {HostVerb.DOWNLOAD, HostVerb.INSTALL} and stored not in {None, plan.package.sha256}:
+            return _failed("host.version_conflict", f"{version} is there, and it is not this package")
+        if command.verb is HostVerb.INSTALL and stored is None:
+            return _failed("host.version_missing", f"version {version} is not on this server")
+        if command.verb is HostVerb.RESTORE and plan.previous_version not in self.complete:
+            return _failed("host.no_previous_version", f"version {plan.previous_version} is not on this server")
+        return None
+
+    def _proof(self, command: HostCommand, version: str | None) -> HostReport:
+        if self.running is None or self.running in self._broken_versions:
+            code = "health.unhealthy" if command.verb is HostVerb.PROVE else "health.timeout"
+            refusal = _failed(code, f"{command.plan.host.instance} did not answer {command.plan.health_path} well")
+        elif self.running != version:
+            refusal = _failed("health.wrong_version", f"it answers, but it runs {self.running}, not {version}")
+        else:
+            return _SUCCEEDED
+        if command.plan.ignore_verify and command.verb is not HostVerb.PROVE:
+            return replace(_SUCCEEDED, detail={"ignored": {"code": refusal.code, "message": refusal.message}})
+        return refusal
+
+    def _duration_s(self, command: HostCommand) -> float:
+        serves = command.plan.previous_version if command.verb is HostVerb.RESTORE else self.running
+        waits_in_vain = command.verb in {HostVerb.VERIFY, HostVerb.RESTORE} and (
+            serves is None or serves in self._broken_versions
+        )
+        usual_s = self._durations_s.get(command.verb, 0.0)
+        return max(usual_s, command.plan.startup_timeout_s) if waits_in_vain else usual_s
+
+
+_SUCCEEDED = HostReport(state=HostState.SUCCEEDED)
+
+
+def _failed(code: str, message: str, **detail: object) -> HostReport:
+    return HostReport(state=HostState.FAILED, code=code, message=message, detail=detail)
+
+
+def _refusal_by_deadline(command: HostCommand, now: datetime) -> HostReport | None:
+    late_s = now.timestamp() - command.deadline
+    if late_s <= 0:
+        return None
+    message = f"the command came {late_s:.1f} s after its deadline; nothing was begun"
+    return _failed("host.deadline_passed", message, late_s=late_s)
