@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollwave.domain import facts
+from rollwave.domain import admission, facts
 from rollwave.domain.actions import next_batch
 from rollwave.domain.config import BatchMode
 from rollwave.domain.evolve import evolve
 from rollwave.domain.model import Course
-from rollwave.domain.phases import TRANSITIONS
+from rollwave.domain.phases import TRANSITIONS, Trigger
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.model import State
-    from rollwave.domain.phases import Trigger
 
 
 class Draft:
@@ -36,6 +35,20 @@ class Draft:
         phase = TRANSITIONS[self.state.deployment.phase, trigger]
         if phase is not self.state.deployment.phase:
             self.emit(facts.PhaseChanged(phase=phase))
+
+    def begin(self) -> None:
+        """Leave PENDING: open the first batch, and let the later ones fetch ahead of time."""
+        deployment = self.state.deployment
+        if deployment.canary_batch:
+            self.move(Trigger.START)
+            self.emit(facts.BatchOpened(number=1))
+        else:
+            self.move(Trigger.START_WITHOUT_CANARY)
+            self.release_next_batch()
+        if deployment.config.prestage:
+            later = [target.instance_id for target in self.state.targets.values() if target.batch > 1]
+            for chunk in admission.chunks(later):
+                self.emit(admission.prestage(self.state, chunk))
 
     def approve_bake(self, *, actor: str) -> None:
         """Let the canaries of these very attempts take production traffic."""

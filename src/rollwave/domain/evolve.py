@@ -43,6 +43,7 @@ def planned(deployment_id: int, fact: facts.Planned, *, fleet: Mapping[int, Inst
         previous=fact.previous,
         config=fact.config,
         initial=fact.initial,
+        starts=fact.starts,
         batches=batches,
     )
     return State(deployment=deployment, targets=targets, fleet=fleet)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A deployment came to be: every batch as instance ids, in rolling order."""
+    """A deployment came to be: every batch as instance ids, in rolling order; *starts* by itself or waits for it."""
 
     group: str
     kind: Kind
@@ -29,6 +29,7 @@ class Planned:
     initial: bool
     batches: tuple[tuple[int, ...], ...]
     has_canary: bool
+    starts: bool
     actor: str
     reason: str = ""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from rollwave.domain import admission, facts
 from rollwave.domain import commands as cmd
+from rollwave.domain import facts
 from rollwave.domain.actions import open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.draft import Draft
@@ -40,17 +40,7 @@ def _accept(draft: Draft, action: Action, event: cmd.Command) -> None:
 @take_in.register
 def _(event: cmd.Start, draft: Draft) -> None:
     _accept(draft, Action.START, event)
-    deployment = draft.state.deployment
-    if deployment.canary_batch:
-        draft.move(Trigger.START)
-        draft.emit(facts.BatchOpened(number=1))
-    else:
-        draft.move(Trigger.START_WITHOUT_CANARY)
-        draft.release_next_batch()
-    if deployment.config.prestage:
-        later = [target.instance_id for target in draft.state.targets.values() if target.batch > 1]
-        for chunk in admission.chunks(later):
-            draft.emit(admission.prestage(draft.state, chunk))
+    draft.begin()
 
 
 @take_in.register

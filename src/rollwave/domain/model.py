@@ -271,6 +271,7 @@ class Deployment:
         previous: The stable package before it, to restore to; None where there is none.
         config: Its own frozen copy of the settings.
         initial: No instance of the group was in service when it was planned: capacity is counted as if all were.
+        starts: It starts by itself; otherwise it waits in PENDING for somebody.
         phase: Where it stands.
         brake: Set while nothing new may start.
         abort: Set once it is being given up.
@@ -287,6 +288,7 @@ class Deployment:
     previous: PackageRef | None
     config: DeploymentConfig
     initial: bool
+    starts: bool = False
     phase: Phase = Phase.PENDING
     brake: Brake | None = None
     abort: Abort | None = None

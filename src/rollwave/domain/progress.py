@@ -56,6 +56,14 @@ def _finish_abort(draft: Draft) -> bool:
     return True
 
 
+def _start(draft: Draft) -> bool:
+    deployment = draft.state.deployment
+    if deployment.phase is not Phase.PENDING or not deployment.starts or not _may_start(draft.state):
+        return False
+    draft.begin()
+    return True
+
+
 def _judge_brake(draft: Draft) -> bool:
     deployment = draft.state.deployment
     if not _may_start(draft.state) or deployment.phase in (Phase.PENDING, *FAILED_PHASES):
@@ -166,6 +174,7 @@ def _admit(draft: Draft) -> bool:
 STEPS: Final = (
     _let_leave,
     _finish_abort,
+    _start,
     _judge_brake,
     _finish_canary,
     _finish_bake,

@@ -1,4 +1,4 @@
-"""Bringing one stage about on one target: through the balancer or on the host. No answer is never taken for one (I12)."""
+"""Bringing one stage about on one target, at the balancer or on the host. Silence is never an answer (I12)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Effects:
 
     async def find_out(self, job: Job, stage: Stage, *, attempt: int, epoch: int) -> Outcome:
         """
-        Resolve a stage of which no answer came, or which another worker began: read back, and do it again where it never was.
+        Resolve a stage of which no answer came, or which another worker began: read back; do it where it never was.
 
         Never returns UNKNOWN: who does not answer within the limit has failed as unreachable. That is safe, because a
         failed target counts as out of traffic and every later attempt proves or replaces what is there.

@@ -14,6 +14,6 @@ T = TypeVar("T")
 class Offload(Protocol):
     """Runs a blocking function beside the event loop."""
 
-    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *function* returns, raise what it raises."""
         ...

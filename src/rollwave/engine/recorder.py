@@ -1,8 +1,8 @@
 """
 Group commit: what many targets of many slices report is written by one transaction at a time.
 
-While one is being written the next one gathers, so the batches grow with the load by themselves. A failure and the end of a
-slice are decided in the very transaction that records them (I7).
+While one is being written the next one gathers, so the batches grow with the load by themselves. A failure and the end
+of a slice are decided in the very transaction that records them (I7).
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ class Recorder:
         done: bool = False,
     ) -> asyncio.Future[None]:
         """
-        Have transitions of one target written; the future is done once they are durable. An empty call renews the lease.
+        Have transitions of one target written; the future is done once they are durable. An empty call renews a lease.
 
-        The future raises FencedError if the slice is another's by now, and RecalledError if the instance was held in the
-        meantime; in both cases nothing of this call was recorded.
+        The future raises FencedError if the slice is another's by now, and RecalledError if the instance was held in
+        the meantime; in both cases nothing of this call was recorded.
         """
         entry = _Entry(
             session=session,
@@ -181,7 +181,7 @@ class Recorder:
 
 
 def _report(session: Session, entries: Iterable[_Entry]) -> SliceReported | None:
-    """Return what a decision has to hear: failures at once, everything once the slice is over; None where it can wait."""
+    """Return what a decision has to hear: failures at once, the rest once the slice is over; None where it can wait."""
     settled = [entry.settlement for entry in entries if entry.settlement]
     failing = tuple(entry.failing for entry in entries if entry.failing)
     done = any(entry.done for entry in entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
-from rollwave.domain.commands import FleetChanged, GiveUp
+from rollwave.domain.commands import FleetChanged, GiveUp, TimeCame
 from rollwave.domain.decide import decide
 from rollwave.domain.errors import (
     CommandRepeatedError,
@@ -56,13 +56,14 @@ class Releases:
             self._cache[deployment.id] = loaded
         self._on_commit(loaded)
 
-    def plan(  # noqa: PLR0913  # a plan is named by all of these, and every one by its keyword
+    def plan(
         self,
         group: str,
         *,
         kind: Kind,
         config: DeploymentConfig,
         goal: PackageRef | None,
+        starts: bool = True,
         actor: str,
         reason: str = "",
     ) -> facts.Planned:
@@ -74,6 +75,7 @@ class Releases:
             kind: What for.
             config: Its settings.
             goal: The package; None for the stable one (scale-out, reroll) or the one before it (rollback).
+            starts: Whether it starts by itself once it is created.
             actor: Who plans.
             reason: Why.
 
@@ -94,19 +96,24 @@ class Releases:
             initial=is_initial(fleet.instances),
             batches=batches,
             has_canary=has_canary,
+            starts=starts,
             actor=actor,
             reason=reason,
         )
 
     def create(self, planned: facts.Planned, *, now: datetime, command: CommandKey | None = None) -> int:
         """
-        Record a plan as a deployment in phase PENDING; return its id.
+        Record a plan as a deployment, which starts at once where it was planned to; return its id.
+
+        A crash right after leaves it due in the store, so that it starts all the same.
 
         Raises:
             DeploymentActiveError: If the group has a deployment that is not final.
             IdempotencyConflictError: If the command key stands for another request.
         """
-        return self.store.create(planned, at=now, command=command)
+        deployment_id = self.store.create(planned, at=now, command=command)
+        self.act(deployment_id, TimeCame(), now=now)
+        return deployment_id
 
     def act(
         self, deployment_id: int, event: Command | Observation, *, now: datetime, command: CommandKey | None = None
@@ -195,5 +202,5 @@ def _implied_goal(fleet: Fleet, kind: Kind) -> PackageRef:
 
 
 def _previous(fleet: Fleet, goal: PackageRef) -> PackageRef | None:
-    """Return what to restore or roll back to: the stable package, or the one before it where that is the goal itself."""
+    """Return what to restore or roll back to: the stable package, or the one before it where that is the goal."""
     return next((one for one in (fleet.stable, fleet.before_stable) if one and one.id != goal.id), None)

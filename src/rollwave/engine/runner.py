@@ -1,8 +1,8 @@
 """
 The slice runner: one coroutine per target drives its chain of stages, each at its own pace.
 
-Every stage is recorded as begun before its effect and as ended after it; the end of one and the beginning of the next share
-one write. A worker that takes a slice over goes on from the last record, and asks before it does anything again.
+Every stage is recorded as begun before its effect and as ended after it; the end of one and the beginning of the next
+share one write. A worker that takes a slice over goes on from the last record, and asks before it does anything again.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class _Chain:
         self._effects = effects
         self._clock = clock
         self._failure = job.target.failure
-        self._last = (job.target.stage, job.target.progress)
+        self._last: tuple[Stage | None, Progress | None] = (job.target.stage, job.target.progress)
         self._seen_version: str | None = None
         self._unwritten: list[Transition] = []
 
@@ -139,7 +139,7 @@ class _Chain:
         """Drive the target until it is settled, and have that written."""
         await self._wait_for_traffic()
         try:
-            following = await self._resume(self._job.target)
+            following: Stage | Standing = await self._resume(self._job.target)
             while isinstance(following, Stage):
                 following = await self._run(following)
         except RecalledError:
@@ -164,6 +164,7 @@ class _Chain:
     async def _run(self, stage: Stage) -> Stage | Standing:
         """Perform one stage; return what follows it. Its intent is durable before its effect."""
         await self._write(self._transition(stage, Progress.RUNNING))
+        self._last = (stage, Progress.RUNNING)
         job, target, epoch = self._job, self._job.target, self._session.claim.epoch
         outcome = await self._effects.perform(job, stage, attempt=target.attempt, epoch=epoch)
         if outcome.progress is Progress.UNKNOWN:
@@ -180,6 +181,7 @@ class _Chain:
         return await self._effects.find_out(self._job, stage, attempt=target.attempt, epoch=epoch)
 
     def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
+        self._last = (stage, outcome.progress)
         self._seen_version = outcome.running_version or self._seen_version
         self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure))
         if outcome.progress is Progress.SUCCESS:
@@ -204,7 +206,6 @@ class _Chain:
         )
 
     def _transition(self, stage: Stage, progress: Progress, failure: Failure | None = None) -> Transition:
-        self._last = (stage, progress)
         target = self._job.target
         return Transition(
             instance_id=target.instance_id,
@@ -224,7 +225,7 @@ class _Chain:
         plan = self._job.plan
         restored = standing is Standing.FAILED and (stage, progress) == (Stage.MARKUP, Progress.SUCCESS)
         if standing in (Standing.SUCCESS, Standing.VERIFIED):
-            version = self._seen_version or plan.package.version
+            version: str | None = self._seen_version or plan.package.version
         else:
             version = plan.previous_version if restored else self._seen_version
         return Settlement(

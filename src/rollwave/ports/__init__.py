@@ -1,1 +1,1 @@
-"""What the engine needs from the outside, as Protocols; adapters implement them, fakes pass the same contract suites."""
+"""What the engine needs from outside, as Protocols; adapters implement them, fakes pass the same contract suites."""

@@ -55,8 +55,8 @@ class Balancer(Protocol):
     """
     Puts members in and out of traffic. Every call is idempotent and safe to make from many coroutines at once.
 
-    Every method raises `BalancerUnknownError` where the balancer does not answer, and `BalancerPoolError` where it does not
-    know the pool or member.
+    Every method raises `BalancerUnknownError` where the balancer does not answer, and `BalancerPoolError` where it does
+    not know the pool or member.
     """
 
     async def mark_down(self, member: Member, *, drain_timeout_s: float) -> bool:

@@ -18,7 +18,7 @@ class HostVerb(Enum):
     """What a host can be told to do; each is idempotent per (deployment, attempt, verb)."""
 
     DOWNLOAD = "download"
-    """Fetch, check and unpack the goal version aside, then rename it to ``releases/<version>``; never touches the app."""
+    """Fetch, check and unpack the goal version aside, rename it to ``releases/<version>``; never touches the app."""
     INSTALL = "install"
     """Stop the app, switch ``current`` to the goal version, start the app."""
     VERIFY = "verify"
@@ -162,13 +162,13 @@ class Executor(Protocol):
 
         Raises:
             HostUnknownError: If no answer came in time, or the carrier broke.
-            HostUnreachableError: If the host could not be reached; the verb may still have been begun by an earlier call.
+            HostUnreachableError: If the host could not be reached; an earlier call may have begun the verb.
         """
         ...
 
     async def status(self, command: HostCommand) -> HostReport:
         """
-        Read the journal back for this command's (deployment, attempt, verb), and raise the host's fence to the command's.
+        Read the journal back for this command's (deployment, attempt, verb); raise the host's fence to the command's.
 
         Raising the fence is what makes the answer final: after ABSENT, no older command can begin any more.
 

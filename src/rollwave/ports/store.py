@@ -1,7 +1,7 @@
 """
 The store: the truth. What is committed here happened; everything else is a hint.
 
-Every method is synchronous and is one transaction. The engine calls them from a thread; the simulator calls them directly.
+Every method is synchronous and one transaction. The engine calls them from a thread, the simulator directly.
 """
 
 from __future__ import annotations
@@ -165,14 +165,12 @@ class Wish:
         balancer: Name of the balancer.
         member: The instance as the balancer sees it.
         in_traffic: Wanted in or out.
-        drain_timeout_s: How long a mark-down may wait, in seconds.
     """
 
     instance_id: int
     balancer: str
     member: Member
     in_traffic: bool
-    drain_timeout_s: float
 
 
 class Store(Protocol):
@@ -192,6 +190,8 @@ class Store(Protocol):
     def create(self, planned: facts.Planned, *, at: datetime, command: CommandKey | None = None) -> int:
         """
         Record a new deployment in phase PENDING; return its id, or that of the first call with this command key.
+
+        One that starts by itself is due at once.
 
         Raises:
             DeploymentActiveError: If the group has a deployment that is not final; nothing is recorded.

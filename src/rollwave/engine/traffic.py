@@ -1,0 +1,108 @@
+"""
+Keeps the balancers in line with the traffic flags: after a hold, and after a balancer restarted and forgot (I26).
+
+What a worker is changing right now is left alone; before anything else is touched it is reserved, so that no worker
+begins with it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rollwave.engine.offload import Offload
+    from rollwave.ports.balancer import Balancer
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.store import Store, Wish
+
+log = structlog.get_logger()
+
+EVERY_S: Final = 2.0
+"""How often balancers are compared with the flags without a nudge, in seconds: bounds I26."""
+
+CHANGE_LIMIT_S: Final = 5.0
+"""How long putting one member into traffic may take before it is given up until the next round, in seconds."""
+
+RESERVE_S: Final = CHANGE_LIMIT_S + 1.0
+"""How long workers keep off a member that is being put into traffic, in seconds: longer than the change may take."""
+
+
+class TrafficKeeper:
+    """
+    Compares balancers with flags, and puts them right.
+
+    Args:
+        store: Where the flags are.
+        balancers: By name.
+        clock: Time.
+        offload: Runs the store's blocking calls.
+    """
+
+    def __init__(self, store: Store, *, balancers: Mapping[str, Balancer], clock: Clock, offload: Offload) -> None:
+        self._store = store
+        self._balancers = balancers
+        self._clock = clock
+        self._offload = offload
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Compare at once. Call from the event loop's own thread."""
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            self._nudged.clear()
+            await self.compare()
+            try:
+                async with asyncio.timeout(EVERY_S):
+                    await self._nudged.wait()
+            except TimeoutError:
+                continue
+
+    async def compare(self) -> int:
+        """Compare every pool once; return how many members were put right."""
+        pools: dict[tuple[str, str], list[Wish]] = defaultdict(list)
+        for wish in await self._offload(self._store.wishes):
+            pools[wish.balancer, wish.member.pool].append(wish)
+        counts = await asyncio.gather(*(self._compare_pool(wishes) for wishes in pools.values()))
+        return sum(counts)
+
+    async def _compare_pool(self, wishes: Sequence[Wish]) -> int:
+        balancer = self._balancers[wishes[0].balancer]
+        pool = wishes[0].member.pool
+        try:
+            actual = await balancer.read([wish.member for wish in wishes])
+        except (BalancerUnknownError, BalancerPoolError) as error:
+            log.warning("balancer_unreadable", pool=pool, code=error.code, reason=error.message)
+            return 0
+        wrong = [wish for wish in wishes if (actual[wish.member.name] is Traffic.IN) is not wish.in_traffic]
+        done = await asyncio.gather(*(self._put_right(balancer, wish) for wish in wrong))
+        return sum(done)
+
+    async def _put_right(self, balancer: Balancer, wish: Wish) -> bool:
+        now = self._clock.now()
+        until = now + timedelta(seconds=RESERVE_S)
+        if not await self._offload(self._store.reserve_traffic, wish, now=now, until=until):
+            return False
+        log.info("traffic_put_right", instance=wish.member.name, in_traffic=wish.in_traffic)
+        try:
+            if wish.in_traffic:
+                async with asyncio.timeout(CHANGE_LIMIT_S):
+                    await balancer.mark_up(wish.member)
+            else:
+                # Nobody waits to stop the process behind it, so what is in flight may end in its own time.
+                await balancer.mark_down(wish.member, drain_timeout_s=0)
+        except (TimeoutError, BalancerUnknownError, BalancerPoolError) as error:
+            log.warning("traffic_not_put_right", instance=wish.member.name, reason=str(error))
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""Queues: how a slice gets to a worker."""
