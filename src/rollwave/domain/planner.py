@@ -34,7 +34,7 @@ def spread_over_sites(instances: Iterable[Instance]) -> tuple[Instance, ...]:
 
 
 def balanced_sizes(count: int, *, limit_count: int) -> tuple[int, ...]:
-    """Return as few batch sizes as *limit_count* allows, larger ones first, no two more than one apart."""
+    """Return as few batch sizes as *limit_count* allows, larger ones first, no two more than one apart; none for 0."""
     batch_count = -(-count // limit_count)
     return tuple(count // batch_count + (index < count % batch_count) for index in range(batch_count))
 
@@ -59,19 +59,33 @@ def plan_batches(
     if not instances:
         raise EmptyGroupError(group="", hint="register instances, lift a hold, or bring a server back online")
     ordered = spread_over_sites(instances)
-    # A broken instance proves nothing about the new version, so it is the last choice for a canary. After the
-    # canaries the broken ones come first: they are out of traffic already and cost the budget nothing.
-    by_preference = sorted(ordered, key=lambda instance: (instance.failed, instance.id not in canaries))
-    canary_ids = [instance.id for instance in by_preference[: min(canary_count, limit_count)]]
+    canary_ids = _choose_canaries(ordered, limit_count=limit_count, canary_count=canary_count, canaries=canaries)
+    # After the canaries the broken ones come first: they are out of traffic already and cost the budget nothing.
     rest = [
         instance.id for instance in sorted(ordered, key=lambda one: not one.failed) if instance.id not in canary_ids
     ]
     batches = [tuple(canary_ids)] if canary_ids else []
     start = 0
-    for size in balanced_sizes(len(rest), limit_count=limit_count) if rest else ():
+    for size in balanced_sizes(len(rest), limit_count=limit_count):
         batches.append(tuple(rest[start : start + size]))
         start += size
     return tuple(batches)
+
+
+def _choose_canaries(
+    ordered: Sequence[Instance], *, limit_count: int, canary_count: int, canaries: Collection[int]
+) -> list[int]:
+    """
+    Return the ids of the canaries, at most *limit_count*.
+
+    A broken instance proves nothing about the new version, so it is the last choice. But it holds a place of the budget
+    already: only the places that are left can be given to others, or the canary batch could never start.
+    """
+    by_preference = sorted(ordered, key=lambda instance: instance.id not in canaries)
+    broken = [instance.id for instance in by_preference if instance.failed]
+    room_count = max(0, limit_count - len(broken))
+    whole = [instance.id for instance in by_preference if not instance.failed][:room_count]
+    return [*whole, *broken][: min(canary_count, limit_count)]
 
 
 def select_targets(fleet: Iterable[Instance], *, kind: Kind) -> tuple[Instance, ...]:

@@ -1,0 +1,238 @@
+"""Who rolls with whom, and in which order (domain.md, rule 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollwave.domain.budget import limit_of
+from rollwave.domain.config import DeploymentConfig
+from rollwave.domain.errors import EmptyGroupError
+from rollwave.domain.model import Instance, Kind
+from rollwave.domain.planner import balanced_sizes, plan, plan_batches, select_targets, spread_over_sites
+from tests.unit.domain.story import fleet_of, instance
+
+
+def plan_of(fleet, kind=Kind.ROLLOUT, canaries=(), **config):
+    return plan(fleet, group="shop", kind=kind, config=DeploymentConfig(**config), canaries=canaries)
+
+
+def sizes(batches):
+    return [len(batch) for batch in batches]
+
+
+@st.composite
+def fleets(draw, max_size=30):
+    count = draw(st.integers(1, max_size))
+    return tuple(
+        instance(
+            number,
+            site=draw(st.sampled_from("ABC")),
+            hold=draw(st.sampled_from([False, False, False, True])),
+            offline=draw(st.sampled_from([False, False, False, True])),
+            failed=draw(st.sampled_from([False, False, True])),
+            new=draw(st.sampled_from([False, False, True])),
+        )
+        for number in range(1, count + 1)
+    )
+
+
+configs = st.builds(DeploymentConfig, max_unavailable_percent=st.integers(1, 50), canary_count=st.integers(0, 4))
+
+
+def test_ten_targets_at_a_quarter_roll_as_one_canary_then_2_2_2_2_1():
+    """The example of rule 3."""
+    batches, has_canary = plan_of(fleet_of(10))
+
+    assert has_canary
+    assert sizes(batches) == [1, 2, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_a_rollback_has_no_canary_and_always_two_batches(count):
+    """50 % rounded up, whatever the settings say."""
+    batches, has_canary = plan_of(fleet_of(count), Kind.ROLLBACK, max_unavailable_percent=1, canary_count=3)
+
+    assert not has_canary
+    assert sizes(batches) == [-(-count // 2), count // 2]
+
+
+def test_a_rollback_of_one_instance_is_one_batch():
+    """Two batches need two instances."""
+    assert plan_of(fleet_of(1), Kind.ROLLBACK) == (((1,),), False)
+
+
+def test_a_rollback_leaves_out_what_has_never_served():
+    """There is nothing to go back to on a new instance."""
+    fleet = (instance(1), instance(2, new=True), instance(3))
+
+    assert plan_of(fleet, Kind.ROLLBACK)[0] == ((1,), (3,))
+
+
+def test_a_scale_out_plans_the_new_instances_only_and_has_no_canary():
+    """What serves already is not touched."""
+    fleet = (*fleet_of(8), *(instance(number, new=True) for number in (9, 10, 11)))
+
+    assert plan_of(fleet, Kind.SCALE_OUT, canary_count=1) == (((9, 10), (11,)), False)
+
+
+def test_a_reroll_plans_every_instance_behind_a_canary():
+    """The same package again, with the same care."""
+    batches, has_canary = plan_of(fleet_of(4), Kind.REROLL)
+
+    assert has_canary
+    assert sizes(batches) == [1, 1, 1, 1]
+
+
+def test_no_canary_where_the_settings_want_none():
+    """canary_count 0 means no canary batch."""
+    assert plan_of(fleet_of(4), canary_count=0, max_unavailable_percent=50) == (((1, 2), (3, 4)), False)
+
+
+def test_a_canary_batch_is_never_above_the_limit():
+    """Canaries leave traffic together, so the one budget holds for them too."""
+    assert sizes(plan_of(fleet_of(8), canary_count=5)[0]) == [2, 2, 2, 2]
+
+
+def test_the_group_says_who_is_canary():
+    """Preferred instances first, then the rolling order."""
+    assert plan_of(fleet_of(8), canaries=(5,))[0][0] == (5,)
+    assert plan_of(fleet_of(8), canaries=(5,), canary_count=2)[0][0] == (5, 1)
+
+
+def test_a_broken_instance_is_the_last_choice_for_a_canary():
+    """It proves nothing about the new version, not even where the group prefers it."""
+    fleet = tuple(instance(number, failed=number == 3) for number in range(1, 9))
+
+    assert plan_of(fleet, canaries=(3,))[0][0] == (1,)
+
+
+def test_broken_instances_roll_first_after_the_canary():
+    """They are out of traffic already: they cost the budget nothing, and give room once they are back."""
+    fleet = tuple(instance(number, failed=number in (7, 8)) for number in range(1, 17))
+
+    batches = plan_of(fleet)[0]
+
+    assert batches[0] == (1,)
+    assert batches[1][:2] == (7, 8)
+
+
+def test_broken_instances_that_use_up_the_budget_are_the_canaries():
+    """
+    Nothing else has room to start, and a group that a bad release has left at its limit must be able to go forward.
+    """
+    one_of_four = tuple(instance(number, failed=number == 3) for number in range(1, 5))
+    two_of_eight = tuple(instance(number, failed=number in (3, 4)) for number in range(1, 9))
+    one_of_eight = tuple(instance(number, failed=number == 3) for number in range(1, 9))
+
+    assert plan_of(one_of_four)[0][0] == (3,)
+    assert plan_of(two_of_eight, canary_count=2)[0][0] == (3, 4)
+    assert sorted(plan_of(one_of_eight, canary_count=2)[0][0]) == [1, 3]
+
+
+def test_a_group_of_broken_instances_has_a_broken_canary():
+    """There is no better choice."""
+    assert plan_of(fleet_of(4, failed=True))[0][0] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fleet", "hint"),
+    [
+        (Kind.ROLLOUT, (), "register"),
+        (Kind.ROLLOUT, fleet_of(2, hold=True), "lift a hold"),
+        (Kind.ROLLBACK, fleet_of(2, new=True), "register"),
+        (Kind.SCALE_OUT, fleet_of(2), "in service already"),
+    ],
+)
+def test_nothing_to_release_to_is_said_with_a_way_out(kind, fleet, hint):
+    """The error names the group and what would help."""
+    with pytest.raises(EmptyGroupError, match=hint) as caught:
+        plan_of(fleet, kind)
+
+    assert caught.value.facts["group"] == "shop"
+
+
+def test_no_instances_cannot_be_put_into_batches():
+    """The part that makes batches has the same contract."""
+    with pytest.raises(EmptyGroupError):
+        plan_batches((), limit_count=1)
+
+
+@given(count=st.integers(1, 300), limit=st.integers(1, 40))
+def test_batches_are_few_balanced_and_within_the_limit(count, limit):
+    """As few as the limit allows, larger ones first, no two more than one apart."""
+    found = balanced_sizes(count, limit_count=limit)
+
+    assert sum(found) == count
+    assert len(found) == -(-count // limit)
+    assert max(found) <= limit
+    assert max(found) - min(found) <= 1
+    assert list(found) == sorted(found, reverse=True)
+
+
+@given(fleet=fleets(), config=configs, kind=st.sampled_from(Kind), data=st.data())
+def test_every_instance_that_takes_part_rolls_exactly_once(fleet, config, kind, data):
+    """No held, offline or foreign instance is planned (I23), no batch is above the limit, and planning again changes
+    nothing (I24)."""
+    canaries = data.draw(st.sets(st.sampled_from([one.id for one in fleet])))
+    chosen = select_targets(fleet, kind=kind)
+    if not chosen:
+        with pytest.raises(EmptyGroupError):
+            plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
+        return
+
+    batches, has_canary = plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
+
+    initial = all(one.new for one in fleet)
+    eligible = sum(one.can_take_part and (initial or not one.new) for one in fleet)
+    limit = (
+        -(-len(chosen) // 2)
+        if kind is Kind.ROLLBACK
+        else limit_of(eligible, max_unavailable_percent=config.max_unavailable_percent)
+    )
+    assert sorted(one for batch in batches for one in batch) == sorted(one.id for one in chosen)
+    assert all(one.can_take_part for one in chosen)
+    assert all(1 <= len(batch) <= limit for batch in batches)
+    assert has_canary == (config.canary_count > 0 and kind in (Kind.ROLLOUT, Kind.REROLL))
+    assert (batches, has_canary) == plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
+
+
+@given(sites=st.lists(st.sampled_from("ABCD"), min_size=1, max_size=60), limit=st.integers(1, 12))
+def test_every_batch_has_each_site_in_proportion(sites, limit):
+    """
+    In each batch a site has its share of the group, give or take rounding: less than one instance for every other site.
+    """
+    fleet = [Instance(id=number, name=str(number), server=str(number), site=site) for number, site in enumerate(sites)]
+    site_of = {one.id: one.site for one in fleet}
+    members = Counter(sites)
+
+    for batch in plan_batches(fleet, limit_count=limit, canary_count=0):
+        here = Counter(site_of[one] for one in batch)
+        for site, count in members.items():
+            share = Fraction(len(batch) * count, len(sites))
+            assert abs(here[site] - share) <= len(members) - 1, (batch, site, share)
+
+
+@given(sites=st.lists(st.sampled_from("ABC"), max_size=40))
+def test_spreading_keeps_everyone_and_the_order_inside_a_site(sites):
+    """A permutation that never turns two instances of one site around."""
+    fleet = [Instance(id=number, name=str(number), server=str(number), site=site) for number, site in enumerate(sites)]
+
+    spread = spread_over_sites(fleet)
+
+    assert sorted(one.id for one in spread) == list(range(len(fleet)))
+    for site in set(sites):
+        assert [one.id for one in spread if one.site == site] == [one.id for one in fleet if one.site == site]
+
+
+def test_two_equal_sites_share_every_batch():
+    """Five and five at 20 %: one of each in every batch, so no site loses more than its share."""
+    fleet = tuple(instance(number, site="A" if number <= 5 else "B") for number in range(1, 11))
+
+    batches, _ = plan_of(fleet, canary_count=0, max_unavailable_percent=20)
+
+    assert [sorted(fleet[one - 1].site for one in batch) for batch in batches] == [["A", "B"]] * 5
