@@ -1,4 +1,4 @@
-"""A member's app: a small HTTP server that counts what reaches it and can hold a request for as long as a test wants."""
+"""A member's app: a small HTTP server that counts what reaches it and holds a request for as long as a test wants."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ class Backend:
     Attributes:
         seen: Requests that arrived, health checks aside.
         in_flight: Requests that are not answered yet.
+        holds_all: Hold every request.
     """
 
     def __init__(self, drain_file: Path) -> None:
         self.drain_file = drain_file
         self.seen = 0
         self.in_flight = 0
+        self.holds_all = False
         self._released = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -63,7 +65,7 @@ class Backend:
         self.seen += 1
         self.in_flight += 1
         try:
-            if path == "/hold":
+            if path == "/hold" or self.holds_all:
                 await self._released.wait()
         finally:
             self.in_flight -= 1

@@ -179,7 +179,7 @@ async def test_no_request_is_lost(world: World) -> None:
             await asyncio.sleep(0)
 
     loads = [asyncio.create_task(load(client)) for client in clients]
-    for member in world.members * 3:
+    for member in world.members * world.rounds:
         assert await world.balancer.mark_down(member, drain_timeout_s=DRAIN_S)
         seen, sent = world.seen(member), len(statuses)
         assert world.in_flight(member) == 0
