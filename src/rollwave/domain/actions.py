@@ -60,7 +60,7 @@ def _only_in(state: State, *phases: Phase) -> str | None:
 
 
 def _why_not_start(state: State) -> str | None:
-    return _only_in(state, Phase.PENDING)
+    return _only_in(state, Phase.PENDING) or _braked(state)
 
 
 def _why_not_bake(state: State) -> str | None:

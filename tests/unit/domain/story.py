@@ -63,6 +63,7 @@ class Story:
         previous: PackageRef | None = OLD,
         canaries: Sequence[int] = (),
         neighbors: tuple[Neighbor, ...] = (),
+        starts: bool = False,
         **config: object,
     ) -> None:
         settings = DeploymentConfig(**{"prestage": False, **config})
@@ -76,6 +77,7 @@ class Story:
             initial=is_initial(fleet),
             batches=batches,
             has_canary=has_canary,
+            starts=starts,
             actor="ann",
         )
         self.state: State = planned(1, self.planned, fleet={one.id: one for one in fleet})
