@@ -12,6 +12,8 @@ from rollwave.domain.model import Kind, Phase, Standing
 from rollwave.domain.phases import Trigger
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rollwave.domain.draft import Draft
     from rollwave.domain.model import Batch, State
 
@@ -113,7 +115,10 @@ def _finish_rollout(draft: Draft) -> bool:
     standings = {target.standing for target in draft.state.targets.values()}
     if not all(standing.is_final for standing in standings):
         return False
-    draft.move(Trigger.SOME_FAILED if Standing.FAILED in standings else Trigger.ALL_SUCCEEDED)
+    # Where every target has left, nothing runs the goal: that is no success that a later release could fall back on.
+    is_good = Standing.FAILED not in standings and Standing.SUCCESS in standings
+    draft.close_prestage()
+    draft.move(Trigger.ALL_SUCCEEDED if is_good else Trigger.SOME_FAILED)
     return True
 
 
@@ -157,6 +162,21 @@ def pause_before(state: State, batch: Batch) -> timedelta:
     if batch.number == 1 or state.deployment.kind is Kind.ROLLBACK:
         return timedelta(0)
     return timedelta(seconds=config.batch_pause_s if batch.number == 2 else config.tail_pause_s)
+
+
+def next_due(state: State) -> datetime | None:
+    """
+    Return when time alone will move *state* on; None where it will not.
+
+    A time that has come but may not act (braked, being aborted) does not count: what lifts that decides again anyway.
+    """
+    deployment = state.deployment
+    if not _may_start(state):
+        return None
+    if deployment.phase is Phase.BAKING:
+        return deployment.bake_due_at
+    batch = next_batch(state) if deployment.phase is Phase.ROLLING_OUT else None
+    return batch.due_at if batch and not batch.opened else None
 
 
 def _admit(draft: Draft) -> bool:
