@@ -1,0 +1,267 @@
+"""Install, verify, prove and restore, and everything a lifecycle command can do wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.host.site import Site
+
+
+def sh(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def test_a_release_ends_with_the_new_version_serving(site: Site) -> None:
+    """Download, install and verify bring the goal version up, and the report names what runs."""
+    site.release(site.build("1.0"))
+    package = site.build("1.1", files={"lib/data.bin": b"\0" * 70000})
+    plan = site.release(package)
+
+    report = site.run("prove", plan)
+
+    assert report["state"] == "succeeded"
+    assert (report["running_version"], report["current_version"]) == ("1.1", "1.1")
+    assert site.content("1.1") == package.files
+    assert (site.deploy_path / "current").readlink().as_posix() == "releases/1.1"
+
+
+def test_a_version_that_was_not_downloaded_is_not_installed(site: Site) -> None:
+    """Install never fetches, and what runs goes on running."""
+    site.release(site.build("1.0"))
+    site.deployment_id += 1
+
+    report = site.run("install", site.plan(site.build("1.1")))
+
+    assert report["code"] == "host.version_missing"
+    assert report["running_version"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "word"),
+    [
+        ({"stop": sh("echo no such unit >&2; exit 3")}, "lifecycle.stop_failed", "no such unit"),
+        ({"stop": sh("exec cat {deploy_path}/never"), "command_timeout_s": 1}, "lifecycle.stop_timeout", "1 s"),
+        ({"start": sh("echo bad unit; exit 4")}, "lifecycle.start_failed", "bad unit"),
+        ({"start": ["/no/such/program"]}, "lifecycle.start_failed", "/no/such/program"),
+        ({"start": sh("exec cat {deploy_path}/never"), "command_timeout_s": 1}, "lifecycle.start_timeout", "1 s"),
+    ],
+)
+def test_a_lifecycle_command_that_fails_is_named(site: Site, change: dict, code: str, word: str) -> None:
+    """The code says which command and how, the message what it said last."""
+    import os
+
+    package = site.build("1.0")
+    os.mkfifo(site.deploy_path / "never")
+    site.run("download", site.plan(package))
+
+    report = site.run("install", site.plan(package, **change))
+
+    assert (report["state"], report["code"]) == ("failed", code)
+    assert word in report["message"]
+
+
+def test_a_stop_that_leaves_the_port_taken_is_a_failure(site: Site) -> None:
+    """A stop that returns is not enough: nothing is switched while the old process still listens."""
+    site.release(site.build("1.0"))
+    site.deployment_id += 1
+    plan = site.plan(site.build("1.1"), stop=["/bin/true"])
+    site.run("download", plan)
+
+    report = site.run("install", plan)
+
+    assert report["code"] == "lifecycle.still_running"
+    assert report["detail"]["processes"] == [(site.deploy_path / "shared/app.pid").read_text()]
+    assert site.current == "1.0"
+
+
+def test_a_directory_in_the_place_of_current_is_not_replaced(site: Site) -> None:
+    """What an operator made by hand is told, not removed."""
+    package = site.build("1.0")
+    (site.deploy_path / "current").mkdir()
+    site.run("download", site.plan(package))
+
+    assert site.run("install", site.plan(package))["code"] == "host.current_not_link"
+
+
+def test_lifecycle_commands_get_facts_and_no_shell(site: Site) -> None:
+    """Placeholders are replaced by their letters, the environment says the same, the deploy path is where they run."""
+    import sys
+
+    package = site.build("1.0")
+    script = "import json,os,sys; json.dump([sys.argv[1:], os.getcwd(), dict(os.environ)], open('shared/seen', 'w'))"
+    arguments = ["{app}-{version}", "{port}", "$HOME; {instance} {other}", "{deploy_path}"]
+    plan = site.plan(package, start=[sys.executable, "-I", "-S", "-c", script, *arguments])
+    site.run("download", plan)
+    site.run("install", plan)
+
+    argv, cwd, env = json.loads((site.deploy_path / "shared" / "seen").read_text())
+    assert argv == ["app-1.0", str(site.port), f"$HOME; {plan['instance']} {{other}}", str(site.deploy_path)]
+    assert cwd == str(site.deploy_path)
+    assert {name: env["ROLLWAVE_" + name] for name in ("APP", "VERSION", "PORT", "INSTANCE", "DEPLOY_PATH")} == {
+        "APP": "app",
+        "VERSION": "1.0",
+        "PORT": str(site.port),
+        "INSTANCE": plan["instance"],
+        "DEPLOY_PATH": str(site.deploy_path),
+    }
+
+
+def test_a_sick_app_fails_verify_with_what_it_last_said(site: Site) -> None:
+    """health.timeout after the start-up time, with the last status and the beginning of its body."""
+    plan = site.plan(site.build("1.0", files={"SICK": b""}), startup_timeout_s=1)
+    site.run("download", plan)
+    site.run("install", plan)
+
+    report = site.run("verify", plan)
+
+    assert report["code"] == "health.timeout"
+    assert "status 503: no database" in report["message"]
+
+
+def test_an_app_that_is_down_fails_verify(site: Site) -> None:
+    """Nothing listens: the message says so."""
+    plan = site.plan(site.build("1.0"), startup_timeout_s=1)
+    site.run("download", plan)
+
+    report = site.run("verify", plan)
+
+    assert report["code"] == "health.timeout"
+    assert "connection refused" in report["message"]
+
+
+def test_prove_does_not_wait(site: Site) -> None:
+    """It asks once: an app that is down is not proven, however long its start-up may take."""
+    plan = site.plan(site.build("1.0"), startup_timeout_s=86400)
+    site.run("download", plan)
+
+    assert site.run("prove", plan)["code"] == "health.unhealthy"
+
+
+@pytest.mark.parametrize("version_path", [None, "/version"])
+def test_another_version_than_the_goal_is_wrong(site: Site, version_path: str | None) -> None:
+    """By the app's own word or by the process that owns the port: health alone is not enough."""
+    site.release(site.build("1.0"))
+    site.deployment_id += 1
+
+    report = site.run("verify", site.plan(site.build("1.1"), version_path=version_path))
+
+    assert report["code"] == "health.wrong_version"
+    assert report["detail"]["running_versions"] == ["1.0"]
+
+
+def test_the_version_shown_is_the_processs_not_the_links(site: Site) -> None:
+    """I17: a link that was switched behind a running process deceives nobody."""
+    site.release(site.build("1.0"))
+    package = site.build("1.1")
+    site.deployment_id += 1
+    site.run("download", site.plan(package))
+    (site.deploy_path / "current").unlink()
+    (site.deploy_path / "current").symlink_to("releases/1.1")
+
+    report = site.run("status", site.plan(package), verb="install")
+
+    assert (report["running_version"], report["current_version"]) == ("1.0", "1.1")
+
+
+def test_a_stranger_on_the_port_proves_nothing(site: Site) -> None:
+    """A process from outside the deploy path answers: healthy, but of unknown version."""
+    from tests.integration.host.web import PackageServer
+
+    server = PackageServer(b"well")
+    with server.serving():
+        site.port = server.server_port
+        report = site.run("verify", site.plan(site.build("1.0"), startup_timeout_s=1))
+
+    assert report["code"] == "health.unknown_version"
+
+
+def test_ignored_verify_still_says_what_it_saw(site: Site) -> None:
+    """ignore_verify lets verify pass; prove is never lenient."""
+    plan = site.plan(site.build("1.0"), startup_timeout_s=1, ignore_verify=True)
+
+    verified, proven = site.run("verify", plan), site.run("prove", plan)
+
+    assert verified["state"] == "succeeded"
+    assert verified["detail"]["ignored"]["code"] == "health.timeout"
+    assert proven["state"] == "failed"
+
+
+def test_restore_brings_the_previous_version_back_without_a_download(site: Site) -> None:
+    """The package source may be gone: what is needed is on the server."""
+    old, new = site.build("1.0"), site.build("1.1")
+    site.release(old)
+    plan = site.release(new)
+    old.archive.unlink()
+    new.archive.unlink()
+
+    report = site.run("restore", plan)
+
+    assert report["state"] == "succeeded", report
+    assert (report["running_version"], report["current_version"]) == ("1.0", "1.0")
+
+
+def test_restore_needs_a_previous_version(site: Site) -> None:
+    """None planned, or gone from the server: the app is not touched."""
+    plan = site.release(site.build("1.0"))
+    none_planned = site.run("restore", plan)
+    gone = site.run("restore", {**plan, "previous_version": "0.9"}, attempt=2)
+
+    assert {none_planned["code"], gone["code"]} == {"host.no_previous_version"}
+    assert gone["running_version"] == "1.0"
+
+
+def test_old_versions_are_removed_but_never_one_that_is_needed(site: Site) -> None:
+    """I16 on a real host: beyond keep_versions the oldest go; current, previous and what a process uses stay."""
+    for version in ("1.0", "1.1", "1.2", "1.3"):
+        assert (
+            site.run("download", site.plan(site.build(version)), attempt=int(version[-1]) + 1)["state"] == "succeeded"
+        )
+        site.deployment_id += 1
+    with (site.deploy_path / "releases/1.1/VERSION").open():
+        plan = site.release(site.build("1.4"), previous_version="1.0", keep_versions=2)
+
+    assert site.releases == {"1.0", "1.1", "1.4"}
+    report = site.run("install", plan, attempt=2)
+    assert site.releases == {"1.0", "1.4"}
+    assert report["detail"]["retention"] == {"removed": ["1.1"]}
+
+
+def test_the_app_inherits_none_of_the_drivers_locks(site: Site) -> None:
+    """A started app lives on; the next command must not wait for it."""
+    site.release(site.build("1.0"))
+    pid = (site.deploy_path / "shared/app.pid").read_text()
+    from pathlib import Path
+
+    held = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+    assert not [path for path in held if ".rollwave" in path]
+
+
+def test_drain_and_undrain_are_a_file(site: Site) -> None:
+    """A health page may watch it; status tells it; a stale controller cannot touch it."""
+    plan = site.plan(site.build("1.0"))
+    drain = site.deploy_path / "shared" / "drain"
+
+    assert site.run("drain", plan, fence=5)["state"] == "succeeded"
+    assert drain.exists()
+    assert site.run("status", plan, verb="install", fence=5)["detail"]["draining"] is True
+    assert site.run("undrain", plan, fence=4)["code"] == "host.fenced"
+    assert drain.exists()
+    assert site.run("undrain", plan, fence=5)["state"] == "succeeded"
+    assert not drain.exists()
+
+
+def test_a_missing_release_behind_current_is_never_made(site: Site) -> None:
+    """A release removed by hand is missing, not broken: install refuses before it stops anything."""
+    plan = site.release(site.build("1.0"))
+    shutil.rmtree(site.deploy_path / "releases/1.0")
+
+    assert site.run("install", plan, attempt=2)["code"] == "host.version_missing"
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5):
+        pass
