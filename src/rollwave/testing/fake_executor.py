@@ -137,8 +137,8 @@ class FakeExecutor:
             now = self._clock.now()
             if worker.is_dead or now >= give_up_at:
                 raise _unknown(worker.command)
-            # A queued worker looks again when the one before it is done.
-            look_at = min(host.wakes_at or give_up_at, give_up_at)
+            # A queued worker looks again when the one before it is done; where something hangs, now and then.
+            look_at = min(host.wakes_at or now + timedelta(seconds=self._reply_timeout_s), give_up_at)
             await self._clock.sleep((look_at - now).total_seconds())
             self._catch_up(host)
         return worker.report
