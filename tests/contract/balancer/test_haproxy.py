@@ -11,6 +11,7 @@ from rollwave.balancers.drain import wait_until
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
 from tests.contract.balancer.backend import Backend
+from tests.contract.balancer.client import Client
 from tests.contract.balancer.worlds import SystemClock, eventually, haproxy, member_of
 
 if TYPE_CHECKING:
@@ -120,3 +121,19 @@ async def test_silence_is_unknown_within_the_timeout(tmp_path: Path) -> None:
 
     assert {type(error) for error in errors} == {BalancerUnknownError}
     assert "did not answer" in str(errors[0])
+
+
+async def test_maintenance_waits_for_the_drain(tmp_path: Path) -> None:
+    """Also where HAProxy is told to cut the sessions of a server that goes down, mark_down cuts no request."""
+    async with Backend(tmp_path / "drain") as backend:
+        members = (member_of(0, backend.port),)
+        check = "check inter 50ms on-marked-down shutdown-sessions"
+        async with haproxy(members, tmp_path, check=check) as (_, balancer, port):
+            request = asyncio.create_task(Client(port, keep_alive=False).get("/hold"))
+            await eventually(lambda: backend.in_flight == 1)
+
+            assert not await balancer.mark_down(members[0], drain_timeout_s=0.3)
+            backend.release()
+
+            assert await request == 200
+            assert await balancer.mark_down(members[0], drain_timeout_s=10)
