@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import brake
 from rollwave.domain.commands import Action
-from rollwave.domain.config import BatchMode
+from rollwave.domain.config import RANGES, BatchMode
 from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.domain.phases import TRANSITIONS, Trigger
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FAILED_PHASES = (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE)
 """Phases that wait for a person because something went wrong."""
+
+HIGHEST_PERCENT: Final = RANGES["max_unavailable_percent"][1]
+"""No group ever has a larger share out of traffic."""
 
 
 def retryable(state: State) -> tuple[Target, ...]:
@@ -109,13 +112,23 @@ def _why_not_retry(state: State) -> str | None:
         return f"there is nothing to retry in phase {deployment.phase.value}"
     if deployment.phase not in FAILED_PHASES and deployment.brake is None:
         return "it is still going; brake it first, or wait until the phase ends"
-    if not retryable(state) and deployment.phase is not Phase.BAKE_FAILURE:
-        return "no target has failed that may take part"
+    if not retryable(state) and not (deployment.phase in FAILED_PHASES and _has_good(state)):
+        return "no target has failed that may take part; lift a hold, or abort"
     return None
 
 
+def _has_good(state: State) -> bool:
+    """Whether a phase that failed can be judged again without those that failed: a hold made them leave the plan."""
+    good = (Standing.IN_FLIGHT, Standing.VERIFIED, Standing.SUCCESS)
+    return any(target.standing in good for target in state.targets.values())
+
+
 def _why_not_raise_limit(state: State) -> str | None:
-    return "a rollback always takes half of the group" if state.deployment.kind is Kind.ROLLBACK else None
+    if state.deployment.kind is Kind.ROLLBACK:
+        return "a rollback always takes half of the group"
+    if state.deployment.config.max_unavailable_percent == HIGHEST_PERCENT:
+        return f"the limit is at its highest, {HIGHEST_PERCENT} percent"
+    return None
 
 
 def _why_not_abort(_state: State) -> str | None:

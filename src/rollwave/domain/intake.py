@@ -6,7 +6,7 @@ from functools import singledispatch
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
-from rollwave.domain.actions import open_actions, retryable, why_not
+from rollwave.domain.actions import HIGHEST_PERCENT, open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError
@@ -78,6 +78,7 @@ def _(event: cmd.Resume, draft: Draft) -> None:
 
 @take_in.register
 def _(event: cmd.Retry, draft: Draft) -> None:
+    _accept(draft, Action.RETRY, event)
     again = tuple(target.instance_id for target in retryable(draft.state))
     if event.instance_ids is not None:
         strangers = event.instance_ids.difference(again)
@@ -86,7 +87,6 @@ def _(event: cmd.Retry, draft: Draft) -> None:
                 field="targets", value=sorted(strangers), expected=f"targets that failed: {sorted(again)}"
             )
         again = tuple(instance_id for instance_id in again if instance_id in event.instance_ids)
-    _accept(draft, Action.RETRY, event)
     if again:
         draft.emit(facts.TargetsReset(instance_ids=again))
     if draft.state.deployment.brake:
@@ -101,14 +101,14 @@ def _(event: cmd.Retry, draft: Draft) -> None:
 
 @take_in.register
 def _(event: cmd.RaiseLimit, draft: Draft) -> None:
+    _accept(draft, Action.RAISE_LIMIT, event)
     current = draft.state.deployment.config.max_unavailable_percent
-    if not current < event.max_unavailable_percent <= 50:
+    if not current < event.max_unavailable_percent <= HIGHEST_PERCENT:
         raise InvalidValueError(
             field="max_unavailable_percent",
             value=event.max_unavailable_percent,
-            expected=f"more than the current {current} and at most 50",
+            expected=f"more than the current {current} and at most {HIGHEST_PERCENT}",
         )
-    _accept(draft, Action.RAISE_LIMIT, event)
     draft.emit(facts.LimitRaised(max_unavailable_percent=event.max_unavailable_percent))
 
 
