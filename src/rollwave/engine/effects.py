@@ -109,7 +109,9 @@ class Effects:
                 return Outcome(progress=Progress.FAILURE, failure=outcome.failure)
 
     def _command(self, plan: HostPlan, stage: Stage, *, attempt: int, epoch: int) -> HostCommand:
-        deadline = self._clock.now().timestamp() + MARGIN_S
+        # A download may have to wait for one that runs ahead of time; everything else begins at once or never.
+        wait_s = DOWNLOAD_LIMIT_S if stage is Stage.DOWNLOAD else MARGIN_S
+        deadline = self._clock.now().timestamp() + wait_s
         return HostCommand(plan=plan, verb=VERBS[stage], attempt=attempt, fence=epoch, deadline=deadline)
 
     async def _on_host(self, job: Job, stage: Stage, command: HostCommand) -> Outcome:
@@ -122,6 +124,9 @@ class Effects:
             return _unknown(stage, error.code, error.message)
         except HostUnknownError as error:
             return _unknown(stage, error.code, error.message)
+        if report.code == "host.deadline_passed":
+            # Nothing was begun, and nothing is wrong with the target: the command was too long on its way.
+            return _unknown(stage, report.code, report.message)
         return _outcome(stage, report)
 
     async def _at_balancer(self, job: Job, stage: Stage) -> Outcome:
