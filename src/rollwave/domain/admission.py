@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rollwave.domain import facts
 from rollwave.domain.budget import budget_of, is_counted, is_out
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from rollwave.domain.model import State, Target
 
+T = TypeVar("T")
+
 SLICE_TARGETS: Final = 500
 """Most targets of one slice: large enough that a message costs nothing, small enough to spread over workers."""
 
 
-def chunks(instance_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield *instance_ids* in runs of at most `SLICE_TARGETS`."""
-    for start in range(0, len(instance_ids), SLICE_TARGETS):
-        yield instance_ids[start : start + SLICE_TARGETS]
+def chunks(members: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield *members* in runs of at most `SLICE_TARGETS`."""
+    for start in range(0, len(members), SLICE_TARGETS):
+        yield members[start : start + SLICE_TARGETS]
 
 
 def prestage(state: State, instance_ids: Sequence[int]) -> facts.SliceOpened:
@@ -54,13 +56,11 @@ def admit(state: State, batch: int) -> tuple[facts.SliceOpened, ...]:
     for every instance that it takes out there.
     """
     course = Course.CANARY if state.deployment.phase is Phase.CANARY else Course.FULL
-    entries = _entries(state, batch)
-    admitted = []
-    number = state.deployment.last_slice
-    for chunk in (entries[start : start + SLICE_TARGETS] for start in range(0, len(entries), SLICE_TARGETS)):
-        number += 1
-        admitted.append(facts.SliceOpened(number=number, course=course, entries=tuple(chunk)))
-    return tuple(admitted)
+    first = state.deployment.last_slice + 1
+    return tuple(
+        facts.SliceOpened(number=number, course=course, entries=tuple(chunk))
+        for number, chunk in enumerate(chunks(_entries(state, batch)), start=first)
+    )
 
 
 def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
@@ -79,11 +79,7 @@ def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
     for target in pending:
         instance = state.fleet[target.instance_id]
         cost = int(is_counted(instance, initial=initial) and not is_out(state, instance))
-        elsewhere = {
-            neighbor.group: neighbor.in_by_server.get(instance.server, 0)
-            for neighbor in state.neighbors
-            if not instance.failed
-        }
+        elsewhere = {neighbor.group: neighbor.in_by_server.get(instance.server, 0) for neighbor in state.neighbors}
         if cost > room or any(count > neighbor_room[group] for group, count in elsewhere.items()):
             continue
         room -= cost
