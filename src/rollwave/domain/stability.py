@@ -29,7 +29,8 @@ def stable_packages(
         if phase is not Phase.SUCCESS:
             continue
         if kind is Kind.ROLLBACK and goal in good:
-            del good[good.index(goal) + 1 :]
+            while good[-1] != goal:
+                good.pop()
         elif not good or good[-1] != goal:
             good.append(goal)
     return (good[-1] if good else None, good[-2] if len(good) > 1 else None)
