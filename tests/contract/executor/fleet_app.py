@@ -31,6 +31,4 @@ class Server(ThreadingHTTPServer):
     allow_reuse_port = True
 
 
-with (SHARED / "starts").open("a") as starts:
-    starts.write(f"{VERSION}\n")
 Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -184,8 +184,9 @@ class LocalWorld(World):
             connection.close()
 
     def starts(self, host: Host) -> int:
-        starts = self._shared(host) / "starts"
-        return len(starts.read_text().splitlines()) if starts.exists() else 0
+        # The supervisor logs it before its start command returns; the app itself may need a moment longer.
+        log = (self._fleet.root / "supervisord.log").read_text()
+        return log.count(f"spawned: '{host.server}' with pid")
 
     def crash(self, host: Host) -> None:
         command = [_BIN / "supervisorctl", "-c", self._fleet.config, "signal", "KILL", program_of(host)]
