@@ -1,0 +1,109 @@
+"""``./dev demo``: set up a fleet, release to it under load, show what happened. See `demo.story`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.lab import Lab, LabError
+from demo.story import Findings, Story, median
+
+
+def main() -> int:
+    """Play the demo; return the exit code: 0 only where no request failed and every instance is where it should be."""
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
+    options = parser.parse_args()
+    console = Console(stderr=options.json)
+
+    def say(text: str) -> None:
+        console.print(f"\n[bold]▸ {text}[/bold]")
+
+    # Short on purpose: a unix socket's path may not be longer than about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="rw-demo-") as folder:
+        lab = Lab(Path(folder))
+        try:
+            lab.start()
+            story = Story(lab, say=say, shows_tree=not options.json)
+            story.play()
+            result = summary(story.findings, lab.stop_load())
+            if options.json:
+                print(json.dumps(result))
+            else:
+                show(console, result)
+            if options.keep:
+                keep(console, lab)
+        except LabError as error:
+            console.print(f"[bold]The demo did not work:[/bold] {error}", style="red")
+            return 1
+        finally:
+            lab.stop()
+    return 0 if result["ok"] else 1
+
+
+def summary(findings: Findings, load: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that was found, for machines."""
+    return {
+        "ok": not findings.wrong and load["failed"] == 0 and load["sent"] > 0,
+        "requests_sent": load["sent"],
+        "requests_failed": load["failed"],
+        "request_failures": load["causes"],
+        "slowest_request_s": round(load["slowest_s"], 3),
+        "answers_by_version": load["versions"],
+        "recovery_s": round(findings.recovery_s, 2),
+        "rollback_s": round(findings.rollback_s, 2),
+        "out_of_traffic_s_p50": round(median(findings.out_of_traffic_s), 2),
+        "releases": findings.releases,
+        "wrong": findings.wrong,
+    }
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the summary for a person."""
+    releases = Table(title="Releases", title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("", "kind", "version", "ended as", "batches", "seconds"):
+        releases.add_column(column)
+    for one in result["releases"]:
+        batches = "+".join(map(str, one["batches"]))
+        releases.add_row(
+            str(one["id"]), one["kind"], one["version"], one["phase"], batches, f"{one['seconds'] or 0:.1f}"
+        )
+    figures = Table(title="Figures", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    figures.add_row("client requests sent", f"{result['requests_sent']:,}")
+    figures.add_row("client requests failed", str(result["requests_failed"]))
+    figures.add_row("slowest request", f"{result['slowest_request_s']} s")
+    figures.add_row("time out of traffic per target, median", f"{result['out_of_traffic_s_p50']} s")
+    figures.add_row("rollback of the whole group", f"{result['rollback_s']} s")
+    figures.add_row("from kill -9 until the release went on", f"{result['recovery_s']} s")
+    console.print()
+    console.print(releases)
+    console.print()
+    console.print(figures)
+    for problem in (*result["wrong"], *result["request_failures"]):
+        console.print(f"[red]✗ {problem}[/red]")
+    if result["ok"]:
+        console.print("\n[green]✓[/green] No request failed, and every instance runs what it should.")
+
+
+def keep(console: Console, lab: Lab) -> None:
+    """Leave the lab serving until Ctrl-C."""
+    console.print(f"\nStill serving on {lab.url}; Rollwave's API is at {lab.endpoint}.")
+    console.print(f"Try: ./dev rollwave --data {lab.data} get groups    Stop with Ctrl-C.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

