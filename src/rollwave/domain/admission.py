@@ -43,8 +43,7 @@ def entry_of(state: State, target: Target) -> Entry:
         return Entry.FULL
     if instance.failed or instance.new:
         return Entry.PROVE_OUT if target.attempt > 1 or runs_goal else Entry.FULL
-    is_canary = deployment.canary_batch is not None and target.batch == 1
-    return Entry.PROVE_IN if runs_goal and not is_canary else Entry.FULL
+    return Entry.PROVE_IN if runs_goal and not state.is_canary(target) else Entry.FULL
 
 
 def admit(state: State, batch: int) -> tuple[facts.SliceOpened, ...]:

@@ -13,6 +13,7 @@ from rollwave.domain.model import (
     Brake,
     Course,
     Deployment,
+    Entry,
     Instance,
     Slice,
     Stage,
@@ -88,6 +89,12 @@ def _with_targets(
 @evolve.register
 def _(fact: facts.PhaseChanged, state: State) -> State:
     return _with_deployment(state, phase=fact.phase, bake_due_at=None)
+
+
+@evolve.register
+def _(_fact: facts.BakeApproved, state: State) -> State:
+    # A bake that is approved again is watched for a whole window again.
+    return _with_deployment(state, bake_due_at=None)
 
 
 @evolve.register
@@ -175,9 +182,10 @@ def _(fact: facts.TargetsSettled, state: State) -> State:
     targets = []
     instances = []
     for settled in fact.settlements:
+        before = state.targets[settled.instance_id]
         targets.append(
             replace(
-                state.targets[settled.instance_id],
+                before,
                 standing=settled.standing,
                 slice=None,
                 stage=settled.stage,
@@ -187,11 +195,14 @@ def _(fact: facts.TargetsSettled, state: State) -> State:
             )
         )
         instance = state.fleet[settled.instance_id]
+        # A target that left before its first stage has not been touched, nor has one that was only asked for a proof;
+        # but a canary that was to be baked was out of traffic before.
+        untouched = settled.stage in (None, Stage.PROVE) and before.entry is not Entry.BAKE
         if settled.standing is Standing.SUCCESS or settled.restored:
             instance = replace(instance, failed=False, new=False, version=settled.version)
         elif settled.standing is Standing.VERIFIED:
             instance = replace(instance, version=settled.version)
-        elif settled.standing is Standing.FAILED or settled.stage not in (None, Stage.PROVE):
+        elif settled.standing is Standing.FAILED or not untouched:
             # Somebody must look at it, or a later attempt must prove it, before it takes traffic again.
             instance = replace(instance, failed=True, version=settled.version)
         instances.append(instance)

@@ -92,10 +92,12 @@ def _(event: cmd.Retry, draft: Draft) -> None:
     if draft.state.deployment.brake:
         draft.emit(facts.BrakeReleased())
     draft.move(Trigger.RETRY)
-    if draft.state.deployment.phase is Phase.BAKING:
-        # The bake of the new attempt is approved by whoever retries it (I2).
+    phase = draft.state.deployment.phase
+    is_canary_again = any(draft.state.is_canary(draft.state.targets[instance_id]) for instance_id in again)
+    if phase is Phase.BAKING or (phase is Phase.ROLLING_OUT and is_canary_again):
+        # From the bake on nobody waits for an approval: whoever retries approves the new attempts (I2).
         draft.approve_bake(actor=event.actor)
-    if draft.state.deployment.phase is Phase.ROLLING_OUT:
+    if phase is Phase.ROLLING_OUT:
         draft.release_next_batch()
 
 

@@ -340,6 +340,10 @@ class State:
         """Return the targets of one batch, in rolling order."""
         return tuple(target for target in self.targets.values() if target.batch == number)
 
+    def is_canary(self, target: Target) -> bool:
+        """Return whether *target* may serve the new version only after an approval."""
+        return self.deployment.canary_batch is not None and target.batch == 1
+
     @property
     def in_flight(self) -> tuple[Target, ...]:
         """Return the targets that a worker drives now."""
