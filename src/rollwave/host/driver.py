@@ -60,6 +60,7 @@ PROBE_PAUSE_S = 0.2
 STATUS_PROBE_TIMEOUT_S = 1.0
 PORT_GRACE_S = 5.0
 PORT_PAUSE_S = 0.05
+ATTENDANCE_PAUSE_S = 0.02
 
 MAX_UNPACKED_BYTES = 64 << 30
 MAX_MEMBERS = 500000
@@ -1742,8 +1743,16 @@ def run(command: Command, plan: Plan, layout: Layout) -> Report:
         attendance = ledger.attend(key)
     worker = detach(lambda: work(command, plan, layout), layout.log(key))
     os.close(attendance)  # the worker has it now
-    reply = read_reply(worker, command.wait_s)
-    return json.loads(reply.decode("utf-8")) if reply else status(command, plan, layout)
+    give_up_at = math.inf if command.wait_s is None else time.monotonic() + command.wait_s
+    reply = read_reply(worker, give_up_at)
+    if reply:
+        return json.loads(reply.decode("ascii"))
+    while time.monotonic() < give_up_at:  # our worker died: it is just going, or another one goes on
+        with ledger.hold():
+            if not ledger.is_attended(key):
+                break
+        time.sleep(ATTENDANCE_PAUSE_S)
+    return status(command, plan, layout)
 
 
 def require_in_time(command: Command) -> None:
@@ -1849,15 +1858,14 @@ def send_reply(descriptor: int, report: Report) -> None:
         write_all(descriptor, line_of(report))
 
 
-def read_reply(descriptor: int, wait_s: float | None) -> bytes:
-    """Return the whole reply; empty if the worker died, or when *wait_s* seconds are over."""
+def read_reply(descriptor: int, give_up_at: float) -> bytes:
+    """Return the whole reply; empty if the worker died, or at the monotonic time *give_up_at*."""
     import select
 
-    give_up_at = None if wait_s is None else time.monotonic() + wait_s
     reply = b""
     try:
         while True:
-            left_s = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
+            left_s = None if math.isinf(give_up_at) else max(0.0, give_up_at - time.monotonic())
             if not select.select([descriptor], [], [], left_s)[0]:
                 return b""
             chunk = os.read(descriptor, CHUNK_BYTES)

@@ -1,7 +1,7 @@
 """
 I11, I15, I16: the driver is killed at every single step that changes the disk or starts a program.
 
-After each kill `current` is absent or leads to a complete version, no version that is needed is missing, and the same
+After each kill `current` leads to a complete version (or is absent, if it was), no version that is needed is missing, and the same
 command, sent again, ends well. A second round tears every write in the middle.
 """
 
@@ -20,8 +20,9 @@ import pytest
 from rollwave.host import DRIVER_PATH
 
 if TYPE_CHECKING:
-    from tests.integration.host.site import Built, Site
     from collections.abc import Callable, Iterator
+
+    from tests.integration.host.site import Built, Site
 
 HARNESS = Path(__file__).with_name("crash_harness.py")
 
@@ -62,6 +63,10 @@ class Scene:
     goal: str | None
     needed: set[str]
     left: set[str]
+
+    @property
+    def had_current(self) -> bool:
+        return bool(self.plan["previous_version"])
 
 
 def three_packages(site: Site) -> dict[str, Built]:
@@ -131,6 +136,7 @@ def assert_sound(site: Site, scene: Scene) -> None:
         assert site.content(version) == scene.packages[version].files
         assert (site.deploy_path / "releases" / version / ".rollwave-package").exists()
     assert scene.needed <= visible(site)
+    assert (site.deploy_path / "current").is_symlink() or not scene.had_current
     assert site.current is None or site.current in visible(site)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwave.host import driver
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
