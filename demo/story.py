@@ -1,8 +1,8 @@
 """
 The story that the demo tells, step by step, through the command line that anybody would use.
 
-First release, a good upgrade, a bad one that brakes itself, its rollback, a ``kill -9`` of the engine, a hold. Clients send
-requests from the first release to the end.
+First release, a good upgrade, a bad one that brakes itself, its rollback, a ``kill -9`` of the engine, a hold. Clients
+send requests from the first release to the end.
 """
 
 from __future__ import annotations

@@ -53,14 +53,16 @@ class Dispatcher:
         self._nudged.set()
 
     async def run(self) -> None:
-        """Run until cancelled. A store that fails is tried again at the next poll."""
+        """Run until cancelled. What fails (a store that is down, say) is logged whole and tried at the next poll."""
         while True:
             self._nudged.clear()
             try:
                 await self.tick()
-            except RollwaveError as error:
-                log.warning("dispatch_failed", code=error.code, reason=error.message)
-            await self._wait()
+                wait_s = await self._until_due_s()
+            except Exception:
+                log.exception("dispatch_failed")
+                wait_s = POLL_S
+            await self._wait(wait_s)
 
     async def tick(self) -> None:
         """Do everything that is due now, once."""
@@ -68,11 +70,20 @@ class Dispatcher:
         store = self._releases.store
         for deployment_id in await self._offload(store.due, now):
             await self._offload(self._releases.act, deployment_id, TimeCame(), now=now)
-        await self._offload(self._releases.follow_rollbacks, now=now)
+        await self._follow_rollbacks()
         await self._tell_neighbors()
         stale_before = now - timedelta(seconds=RESEND_AFTER_S)
         for key in await self._offload(store.undispatched, now=now, stale_before=stale_before):
             await self._queue.send(key)
+
+    async def _follow_rollbacks(self) -> None:
+        """Start the rollbacks that were asked for together with an abort."""
+        for aborted_id, group, goal in await self._offload(self._releases.store.unfollowed_rollbacks):
+            try:
+                await self._offload(self._releases.follow_rollback, aborted_id, group, goal, now=self._clock.now())
+            except RollwaveError as error:
+                # It stays asked for: an operator may have to lift a hold first.
+                log.warning("rollback_waits", deployment=aborted_id, code=error.code, reason=error.message)
 
     async def _tell_neighbors(self) -> None:
         """Groups that share servers with one that moved may have room now."""
@@ -83,11 +94,13 @@ class Dispatcher:
                 after = await self._offload(self._releases.act, deployment_id, event, now=self._clock.now())
                 self._moved.discard(after.state.deployment.group)
 
-    async def _wait(self) -> None:
+    async def _until_due_s(self) -> float:
         next_due = await self._offload(self._releases.store.next_due)
-        wait_s = POLL_S
-        if next_due is not None:
-            wait_s = min(POLL_S, max(0.0, (next_due - self._clock.now()).total_seconds()))
+        if next_due is None:
+            return POLL_S
+        return min(POLL_S, max(0.0, (next_due - self._clock.now()).total_seconds()))
+
+    async def _wait(self, wait_s: float) -> None:
         try:
             async with asyncio.timeout(wait_s):
                 await self._nudged.wait()

@@ -171,27 +171,29 @@ class Releases:
             )
         return self.act(deployment_id, GiveUp(actor=actor, reason=reason, rollback_to=goal), now=now)
 
-    def follow_rollbacks(self, *, now: datetime) -> list[int]:
-        """Create the rollbacks that were asked for together with an abort; return the ids of those created."""
-        created = []
-        for aborted_id, group, goal in self.store.unfollowed_rollbacks():
-            aborted = self.load(aborted_id).state.deployment
-            planned = self.plan(
-                group,
-                kind=Kind.ROLLBACK,
-                config=aborted.config,
-                goal=goal,
-                actor="engine",
-                reason=f"rollback of deployment {aborted_id}",
-            )
-            try:
-                deployment_id = self.create(planned, now=now)
-            except DeploymentActiveError as busy:
-                # Either a crash came between creating and marking, or somebody deployed first: both follow the abort.
-                deployment_id = int(str(busy.facts["deployment_id"]))
-            self.store.mark_followed(aborted_id, by=deployment_id)
-            created.append(deployment_id)
-        return created
+    def follow_rollback(self, aborted_id: int, group: str, goal: PackageRef, *, now: datetime) -> int:
+        """
+        Create the rollback that was asked for together with an abort; return its id.
+
+        Raises:
+            EmptyGroupError: If no instance can take part now; it stays asked for.
+        """
+        config = self.load(aborted_id).state.deployment.config
+        planned = self.plan(
+            group,
+            kind=Kind.ROLLBACK,
+            config=config,
+            goal=goal,
+            actor="engine",
+            reason=f"rollback of deployment {aborted_id}",
+        )
+        try:
+            deployment_id = self.create(planned, now=now)
+        except DeploymentActiveError as busy:
+            # Either a crash came between creating and marking, or somebody deployed first: both follow the abort.
+            deployment_id = int(str(busy.facts["deployment_id"]))
+        self.store.mark_followed(aborted_id, by=deployment_id)
+        return deployment_id
 
 
 def _implied_goal(fleet: Fleet, kind: Kind) -> PackageRef:

@@ -118,7 +118,9 @@ class SliceRunner:
 
 
 async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    await asyncio.wait(list(tasks))
+    waiting = list(tasks)
+    if waiting:
+        await asyncio.wait(waiting)
 
 
 class _Chain:

@@ -62,7 +62,11 @@ class TrafficKeeper:
         """Run until cancelled."""
         while True:
             self._nudged.clear()
-            await self.compare()
+            try:
+                await self.compare()
+            except Exception:
+                # A store that is down, say: logged whole, tried again in the next round.
+                log.exception("comparison_failed")
             try:
                 async with asyncio.timeout(EVERY_S):
                     await self._nudged.wait()
