@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
 
@@ -25,39 +28,50 @@ class Backend:
         self.in_flight = 0
         self.holds_all = False
         self._released = asyncio.Event()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self._start(self._accept())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._socket.close()
 
     def release(self) -> None:
         self._released.set()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A plain callback and our own task: the server's own would complain in the log when it is cancelled.
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                status = await self._answer(head.split(b" ", 2)[1].decode())
-                writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode())
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # The peer has closed the connection, as it may.
-        finally:
-            writer.close()
+    async def _accept(self) -> None:
+        # Not asyncio's own server: what that is about to accept when it is closed, nobody owns.
+        while True:
+            connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
+            self._start(self._serve(connection))
+
+    async def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            reader, writer = await asyncio.open_connection(sock=connection)
+            try:
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    status = await self._answer(head.split(b" ", 2)[1].decode())
+                    writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode())
+                    await writer.drain()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass  # The peer has closed the connection, as it may.
+            finally:
+                writer.transport.abort()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
     async def _answer(self, path: str) -> int:
         if path == "/healthz":

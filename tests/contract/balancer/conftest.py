@@ -31,6 +31,6 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture(params=KINDS)
 async def wide_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """Forty members in traffic."""
-    async with open_world(request.param, home=tmp_path, count=40) as world:
+    """Thirty members in traffic."""
+    async with open_world(request.param, home=tmp_path, count=30) as world:
         yield world
