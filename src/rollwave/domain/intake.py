@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import TYPE_CHECKING, TypeVar
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
@@ -12,6 +13,11 @@ from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError
 from rollwave.domain.model import Course, Phase
 from rollwave.domain.phases import Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
 
 
 @singledispatch
@@ -128,19 +134,27 @@ def _(event: cmd.SliceReported, draft: Draft) -> None:
         return
     # A target that another slice drives by now, or none, has moved on: what is told of it is stale (I10).
     ours = {one for one in opened.instance_ids if draft.state.targets[one].slice == event.slice}
-    failing = tuple(
+    failing = _once(
         (instance_id, failure)
         for instance_id, failure in event.failing
         if instance_id in ours and draft.state.targets[instance_id].failure is None
     )
     if failing:
-        draft.emit(facts.TargetsFailing(failures=failing))
-    settled = tuple(settlement for settlement in event.settled if settlement.instance_id in ours)
+        draft.emit(facts.TargetsFailing(failures=tuple(failing.items())))
+    settled = _once((one.instance_id, one) for one in event.settled if one.instance_id in ours)
     if settled:
-        draft.emit(facts.TargetsSettled(settlements=settled))
-    is_over = event.done if opened.course is Course.PRESTAGE else len(settled) == len(ours)
+        draft.emit(facts.TargetsSettled(settlements=tuple(settled.values())))
+    is_over = event.done if opened.course is Course.PRESTAGE else settled.keys() == ours
     if is_over:
         draft.emit(facts.SliceClosed(number=event.slice))
+
+
+def _once(told: Iterable[tuple[int, T]]) -> dict[int, T]:
+    """Return what was told first of each target: a report may name one twice."""
+    first: dict[int, T] = {}
+    for instance_id, value in told:
+        first.setdefault(instance_id, value)
+    return first
 
 
 @take_in.register

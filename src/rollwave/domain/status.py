@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from rollwave.domain.actions import next_batch
+from rollwave.domain.actions import next_batch, why_not
 from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
+from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
 from rollwave.domain.model import Phase, Standing
 
@@ -48,8 +49,9 @@ _BY_PHASE: Final = {
     Phase.BAKE_SUCCESS: Summary(
         status=Status.WAITING, sentence="The canary takes traffic and its bake is over; roll out the rest."
     ),
-    Phase.ABORTED: Summary(status=Status.ABORTED, sentence="Given up."),
 }
+
+_WAYS_OUT: Final = {Action.RETRY: "retry", Action.ABORT: "abort", Action.ROLLBACK: "roll back"}
 
 
 def summarize(state: State) -> Summary:
@@ -61,7 +63,9 @@ def summarize(state: State) -> Summary:
     if deployment.phase is Phase.SUCCESS:
         left = f"; {counts[Standing.LEFT]} left the plan" if counts[Standing.LEFT] else ""
         return Summary(status=Status.SUCCEEDED, sentence=f"Done: {done}{left}.")
-    if deployment.abort and deployment.phase is not Phase.ABORTED:
+    if deployment.phase is Phase.ABORTED:
+        return Summary(status=Status.ABORTED, sentence="Given up.")
+    if deployment.abort:
         return Summary(status=Status.ABORTING, sentence=f"Being given up; {flying} in flight will finish.")
     failed = failed_count(state)
     if deployment.phase in (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE):
@@ -70,7 +74,7 @@ def summarize(state: State) -> Summary:
             Phase.BAKE_FAILURE: "The bake failed",
             Phase.FAILURE: "Every batch has run",
         }[deployment.phase]
-        return Summary(status=Status.FAILED, sentence=f"{what}: {failed} failed, {done}; retry, abort or roll back.")
+        return Summary(status=Status.FAILED, sentence=f"{what}: {failed} failed, {done}; {_ways_out(state)}.")
     if deployment.brake:
         finishing = f"; {flying} in flight will finish" if flying else ""
         why = deployment.brake.reason or deployment.brake.cause.value
@@ -78,12 +82,17 @@ def summarize(state: State) -> Summary:
     return _BY_PHASE.get(deployment.phase) or _moving(state, done=done, flying=flying)
 
 
+def _ways_out(state: State) -> str:
+    ways = [words for action, words in _WAYS_OUT.items() if why_not(state, action) is None]
+    return " or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
+
+
 def _moving(state: State, *, done: str, flying: int) -> Summary:
     deployment = state.deployment
     if deployment.phase is Phase.BAKING and deployment.bake_due_at:
         return Summary(status=Status.RUNNING, sentence=f"Baking until {deployment.bake_due_at:%H:%M:%S} UTC.")
-    if deployment.phase is Phase.ROLLING_OUT and not flying:
-        return _between_batches(state, done=done)
+    if not flying:
+        return _at_rest(state, done=done)
     what = {
         Phase.CANARY: "The canary is on its way",
         Phase.BAKING: "The canary goes into traffic",
@@ -92,7 +101,7 @@ def _moving(state: State, *, done: str, flying: int) -> Summary:
     return Summary(status=Status.RUNNING, sentence=f"{what}: {done}, {flying} in flight.")
 
 
-def _between_batches(state: State, *, done: str) -> Summary:
+def _at_rest(state: State, *, done: str) -> Summary:
     batch = next_batch(state)
     if batch is None or batch.opened:
         budget = budget_of(state)

@@ -1,0 +1,99 @@
+"""A decision as a value: its state, its facts, its intents; and the fold (I21, I24)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rollwave.domain import commands as cmd
+from rollwave.domain import facts
+from rollwave.domain.decide import Decision, RollBack, RunSlice, WakeAt, decide
+from rollwave.domain.errors import RollwaveError
+from rollwave.domain.evolve import evolve, fold, planned
+from rollwave.domain.model import Phase
+from tests.unit.domain.story import NOON, OLD, Story, fleet_of
+
+
+def told_story():
+    """A release with a bit of everything."""
+    story = Story(fleet_of(8), prestage=True, batch_pause_s=10, bake_min_s=5).start().verify().bake().succeed()
+    story.wait(5).roll_out().wait(10).fail(2).apply_brake().raise_limit(50).resume()
+    story.apply_brake().fail().retry().roll_back().succeed()
+    assert story.phase is Phase.ABORTED
+    return story
+
+
+def test_the_state_is_the_fold_of_its_facts():
+    """From the first fact on, with nothing but the facts (I21)."""
+    story = told_story()
+    fleet = {one.id: one for one in fleet_of(8)}
+
+    assert fold(planned(1, story.planned, fleet=fleet), story.facts) == story.state
+
+
+@pytest.mark.parametrize("event", [cmd.TimeCame(), cmd.FleetChanged()])
+def test_deciding_again_with_nothing_new_changes_nothing(event):
+    """At every point of a release (I24)."""
+    story = Story(fleet_of(8), batch_pause_s=10)
+    for step in (story.start, story.verify, story.bake, story.succeed, story.roll_out):
+        step()
+        again = decide(story.state, event, now=story.now)
+        assert again == Decision(state=story.state, facts=())
+
+
+def test_planned_and_accepted_and_condemned_are_records_that_change_nothing():
+    """What they bring about is told by facts of their own."""
+    story = Story(fleet_of(2))
+    for fact in (
+        story.planned,
+        facts.CommandAccepted(action=cmd.Action.START, actor="ann"),
+        facts.BakeCondemned(actor="monitor", reason="errors rise"),
+    ):
+        assert evolve(fact, story.state) is story.state
+
+
+def test_every_fact_is_stored_under_its_own_name():
+    """The log names a kind of fact by its class."""
+    assert len(facts.FACTS) == len(facts.Fact.__args__)
+    assert all(kind.__name__ == name for name, kind in facts.FACTS.items())
+
+
+def test_intents_follow_from_facts():
+    """Slices are run, pauses and bakes are woken from; nothing else leaves a decision."""
+    story = Story(fleet_of(4), batch_pause_s=100, bake_min_s=5).start()
+    assert story.decision.intents == (RunSlice(number=1),)
+
+    assert story.verify().decision.intents == ()
+    assert story.bake().decision.intents == (RunSlice(number=2),)
+    assert story.succeed().decision.intents == (WakeAt(at=NOON + timedelta(seconds=5)),)
+    assert story.wait(5).decision.intents == ()
+    assert story.roll_out().decision.intents == (WakeAt(at=NOON + timedelta(seconds=105)),)
+
+
+def test_an_abort_with_a_rollback_is_followed_by_it_and_one_without_is_not():
+    """The intent comes with the end of the abort, not with the request."""
+    assert Story(fleet_of(4)).abort().decision.intents == ()
+    assert Story(fleet_of(4)).roll_back().decision.intents == (RollBack(goal=OLD),)
+
+
+def test_two_decisions_in_a_row_are_one():
+    """The later state, and all facts in order."""
+    story = Story(fleet_of(4))
+    first = story.start().decision
+    second = story.verify().decision
+
+    both = first.followed_by(second)
+
+    assert both == Decision(state=second.state, facts=(*first.facts, *second.facts))
+
+
+def test_a_refused_command_leaves_no_trace():
+    """The state that was loaded is the state that is."""
+    story = Story(fleet_of(4)).start()
+    before = story.state
+
+    for event in (cmd.Start(actor="ann"), cmd.RaiseLimit(actor="ann", max_unavailable_percent=99)):
+        with pytest.raises(RollwaveError):
+            decide(before, event, now=NOON)
+    assert story.state == before
