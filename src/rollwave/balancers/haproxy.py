@@ -60,7 +60,8 @@ def parse_servers(answer: str) -> tuple[_Server, ...]:
             address=row["addr"],
             status=row["status"],
             request_count=int(row["scur"] or 0) + int(row["qcur"] or 0),
-            check=" ".join(filter(None, (row["check_status"], row["check_code"], row["last_chk"]))),
+            # The star marks a check that is running now, beside the result of the one before.
+            check=f"{row['check_status'].removeprefix('* ')} {row['last_chk']}".strip(),
         )
         for row in rows
     )

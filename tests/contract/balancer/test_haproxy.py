@@ -50,7 +50,7 @@ async def test_ready_is_not_up_while_the_check_fails(tmp_path: Path) -> None:
                 lambda: is_out(balancer, members[0]), clock=SystemClock(), timeout_s=10, poll_s=0.01
             )
 
-            with pytest.raises(BalancerUnknownError, match=r"keeps it DOWN.*503"):
+            with pytest.raises(BalancerUnknownError, match=r"keeps it DOWN.*L7STS"):
                 await impatient.mark_up(members[0])
 
             backend.drain_file.unlink()
