@@ -1,8 +1,8 @@
 """
 I11, I15, I16: the driver is killed at every single step that changes the disk or starts a program.
 
-After each kill `current` leads to a complete version (or is absent, if it was), no version that is needed is missing, and the same
-command, sent again, ends well. A second round tears every write in the middle.
+After each kill `current` leads to a complete version (or is absent, if it was), no version that is needed is missing,
+and the same command, sent again, ends well. A second round tears every write in the middle.
 """
 
 from __future__ import annotations

@@ -273,7 +273,14 @@ def test_old_deployments_are_forgotten(site: Site) -> None:
 def test_unusable_arguments_end_with_2(site: Site) -> None:
     """There is no report then; the reason is on stderr."""
     good = site.argv("download", site.plan(site.build("1.0")))
-    for spoil in (["--attempt", "0"], ["--fence", "-1"], ["--deadline", "nan"], ["--verb", "install"], ["--unknown"]):
+    for spoil in (
+        ["--attempt", "0"],
+        ["--fence", "-1"],
+        ["--deadline", "nan"],
+        ["--verb", "install"],
+        ["--unknown"],
+        ["--wait"],
+    ):
         done = subprocess.run([*good, *spoil], capture_output=True, check=False)
         assert (done.returncode, done.stdout) == (2, b"")
         assert b"error" in done.stderr

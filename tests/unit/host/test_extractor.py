@@ -80,7 +80,7 @@ def picture(top: Path) -> dict[str, object]:
     return seen
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(members=st.lists(hostile_members, min_size=1, max_size=8))
 def test_a_hostile_archive_never_writes_outside(members: list[Any]) -> None:
     """It is refused or it unpacks inside; every link that is left resolves inside; no mode is special."""
@@ -129,7 +129,7 @@ def test_a_good_archive_comes_out_as_it_went_in(tree: dict[str, Any], form: int)
     assert found == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(junk=st.binary(max_size=3000), at=st.integers(min_value=0, max_value=3000))
 def test_a_damaged_archive_gets_an_answer_with_a_code(junk: bytes, at: int) -> None:
     """No bytes make the extractor crash in a way that has no name."""
