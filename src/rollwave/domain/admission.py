@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rollwave.domain import facts
 from rollwave.domain.budget import budget_of, is_counted, is_out
 from rollwave.domain.model import Course, Entry, Kind, Phase, Standing
+from rollwave.domain.neighbors import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def admit(state: State, batch: int) -> tuple[facts.SliceOpened, ...]:
 
     A verified canary is marked up in the baking phase and costs nothing: it is out of traffic already. So is a target
     that failed before. Every other costs one place in the group's own budget, and one in the budget of each neighbor
-    for every instance that it takes out there.
+    for every instance that its server takes out there.
     """
     course = Course.CANARY if state.deployment.phase is Phase.CANARY else Course.FULL
     first = state.deployment.last_slice + 1
@@ -72,17 +73,15 @@ def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
         return entries
     initial = state.deployment.initial
     room = budget_of(state).room_count
-    neighbor_room = {neighbor.group: neighbor.room_count for neighbor in state.neighbors}
+    elsewhere = Elsewhere(state)
     # Those that are out already come first: they cost nothing.
     pending.sort(key=lambda target: not is_out(state, state.fleet[target.instance_id]))
     for target in pending:
         instance = state.fleet[target.instance_id]
         cost = int(is_counted(instance, initial=initial) and not is_out(state, instance))
-        elsewhere = {neighbor.group: neighbor.in_by_server.get(instance.server, 0) for neighbor in state.neighbors}
-        if cost > room or any(count > neighbor_room[group] for group, count in elsewhere.items()):
+        if cost > room or not elsewhere.has_room(instance.server):
             continue
         room -= cost
-        for group, count in elsewhere.items():
-            neighbor_room[group] -= count
+        elsewhere.take(instance.server)
         entries.append((target.instance_id, entry_of(state, target)))
     return entries

@@ -23,9 +23,7 @@ from rollwave.domain.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from rollwave.domain.model import Neighbor
+    from collections.abc import Iterable, Mapping
 
 
 def planned(deployment_id: int, fact: facts.Planned, *, fleet: Mapping[int, Instance]) -> State:
@@ -151,17 +149,7 @@ def _(fact: facts.SliceOpened, state: State) -> State:
         replace(state.targets[instance_id], standing=Standing.IN_FLIGHT, entry=entry, slice=fact.number)
         for instance_id, entry in fact.entries
     )
-    servers = {state.fleet[instance_id].server for instance_id in instance_ids}
-    # A decision asks again after every admission: what was taken from a neighbor is gone then.
-    neighbors = tuple(_without(neighbor, servers) for neighbor in state.neighbors)
-    return replace(_with_targets(state, admitted, deployment=deployment), neighbors=neighbors)
-
-
-def _without(neighbor: Neighbor, servers: Collection[str]) -> Neighbor:
-    """Return *neighbor* once *servers* are out of traffic."""
-    still_in = {server: count for server, count in neighbor.in_by_server.items() if server not in servers}
-    taken_count = sum(neighbor.in_by_server.values()) - sum(still_in.values())
-    return replace(neighbor, room_count=max(0, neighbor.room_count - taken_count), in_by_server=still_in)
+    return _with_targets(state, admitted, deployment=deployment)
 
 
 @evolve.register

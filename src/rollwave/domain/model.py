@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from rollwave.domain.config import DeploymentConfig
 
@@ -310,8 +310,8 @@ class Neighbor:
 
     Attributes:
         group: Name of the group.
-        room_count: How many more of its instances may leave traffic.
-        in_by_server: How many of its counted instances are still in traffic, by server.
+        room_count: How many more of its instances may leave traffic; our own work need not be counted yet.
+        in_by_server: How many of its counted instances are still in traffic, by server; the same.
     """
 
     group: str

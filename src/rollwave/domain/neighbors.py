@@ -11,7 +11,7 @@ from rollwave.domain.model import Neighbor, Standing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rollwave.domain.model import Deployment, Instance, Target
+    from rollwave.domain.model import Deployment, Instance, State, Target
 
 
 def is_working(instance: Instance, target: Target | None) -> bool:
@@ -57,3 +57,34 @@ def neighbor(
         room_count=max(0, limit_count - out_count),
         in_by_server=dict(Counter(instance.server for instance in still_in)),
     )
+
+
+class Elsewhere:
+    """
+    The room that the neighbors have left, taken server by server.
+
+    A server is taken once, however many targets are on it; those that are being worked on are taken from the start, so
+    that it makes no difference whether the neighbors were read before that work began or after.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._neighbors = state.neighbors
+        self._room_count = {neighbor.group: neighbor.room_count for neighbor in state.neighbors}
+        self._taken: set[str] = set()
+        for instance in state.fleet.values() if state.neighbors else ():
+            if is_working(instance, state.targets.get(instance.id)):
+                self.take(instance.server)
+
+    def has_room(self, server: str) -> bool:
+        """Return whether every neighbor can do without its instances on *server*."""
+        return server in self._taken or all(
+            neighbor.in_by_server.get(server, 0) <= max(0, self._room_count[neighbor.group])
+            for neighbor in self._neighbors
+        )
+
+    def take(self, server: str) -> None:
+        """Take *server* out of traffic."""
+        if server not in self._taken:
+            self._taken.add(server)
+            for neighbor in self._neighbors:
+                self._room_count[neighbor.group] -= neighbor.in_by_server.get(server, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rollwave.domain import admission, facts
@@ -54,12 +56,29 @@ def test_two_instances_on_one_server_take_it_out_once():
     assert story.start().in_flight == (1, 2)
 
 
-def test_a_broken_instance_needs_room_at_a_neighbor_that_still_serves_there():
-    """Working on the server takes the neighbor out, whatever our instance on it is worth."""
-    fleet = (instance(1, failed=True), *(instance(number) for number in range(2, 5)))
-    story = Story(fleet, canary_count=0, max_unavailable_percent=50, neighbors=(neighbor(0, s1=1),))
+def test_a_broken_instance_costs_the_neighbor_nothing_more():
+    """Its server counts as out there already; healthy ones still have to wait."""
+    fleet = (instance(1, failed=True), *(instance(number) for number in range(2, 9)))
+    story = Story(fleet, canary_count=0, neighbors=(neighbor(0, s2=1, s3=1),))
 
-    assert story.start().in_flight == (2,)
+    assert story.batches[0] == (1, 2)
+    assert story.start().in_flight == (1,)
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["before the work began", "after"])
+def test_it_makes_no_difference_when_the_neighbor_was_read(counted):
+    """Our own work is taken from its room exactly once, and given back when it ends."""
+    story = Story(fleet_of(8), canary_count=0, max_unavailable_percent=50)
+    everywhere = {f"s{number}": 1 for number in range(1, 9)}
+    read_before = neighbor(2, **everywhere)
+    read_after = neighbor(0, **{server: 1 for server in everywhere if server not in ("s1", "s2")})
+    story.state = replace(story.state, neighbors=(read_before,))
+    assert story.start().in_flight == (1, 2)
+
+    story.state = replace(story.state, neighbors=(read_after if counted else read_before,))
+    assert story.wait(0).last == ()
+    if not counted:
+        assert story.succeed(1).in_flight == (2, 3)
 
 
 def test_waiting_for_a_neighbor_ends_when_it_has_room():
@@ -68,14 +87,16 @@ def test_waiting_for_a_neighbor_ends_when_it_has_room():
     assert story.in_flight == ()
     assert story.brake is None
 
-    story.state = replace_neighbors(story, neighbor(1, s1=1))
+    story.state = replace(story.state, neighbors=(neighbor(1, s1=1),))
     assert story.change().in_flight == (1,)
 
 
-def replace_neighbors(story, *neighbors):
-    from dataclasses import replace
+def test_a_neighbor_beyond_its_limit_stops_only_what_it_shares():
+    """Our own broken instances may already take more there than allowed: other servers are free all the same."""
+    fleet = (instance(1, failed=True), *(instance(number) for number in range(2, 9)))
+    story = Story(fleet, canary_count=0, max_unavailable_percent=50, neighbors=(neighbor(0, s1=1, s2=1),))
 
-    return replace(story.state, neighbors=neighbors)
+    assert story.start().in_flight == (1, 3, 4)
 
 
 def test_an_instance_that_another_group_has_out_starts_without_room():
