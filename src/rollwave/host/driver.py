@@ -69,6 +69,7 @@ MAX_DEPTH = 64
 MAX_EXTENDED_HEADER_BYTES = 1 << 16
 MAX_RATIO = 1000
 RATIO_FREE_BYTES = 64 << 20
+HEADERS_BYTES = 512 << 20
 BLOCK_BYTES = 4096
 
 EXIT_USAGE = 2
@@ -1087,10 +1088,8 @@ class BoundedStream:
     """A stream that stops an archive which grows beyond what its signed manifest and its own size allow."""
 
     def __init__(self, stream: Any, manifest: Manifest, archive_size: int) -> None:
-        headers = 3 * MAX_EXTENDED_HEADER_BYTES + manifest.file_count * (BLOCK_BYTES + 2 * MAX_PATH_BYTES)
         self._stream = stream
-        self._most = manifest.unpacked_size + headers + RATIO_FREE_BYTES
-        self._most = min(self._most, max(RATIO_FREE_BYTES, archive_size * MAX_RATIO))
+        self._most = min(manifest.unpacked_size + HEADERS_BYTES, max(RATIO_FREE_BYTES, archive_size * MAX_RATIO))
         self._count = 0
 
     def read(self, size: int) -> bytes:
@@ -1234,7 +1233,7 @@ def safe_parts(name: str) -> tuple[str, ...]:
         raise unsafe(name, "has an absolute path")
     if ".." in parts or "\0" in name:
         raise unsafe(name, "has a path that climbs")
-    if len(parts) > MAX_DEPTH or sum(map(len, encoded)) + len(parts) > MAX_PATH_BYTES:
+    if len(parts) > MAX_DEPTH or sum(map(len, encoded)) + len(parts) - 1 > MAX_PATH_BYTES:
         raise unsafe(name, "has a path that is too long")
     if any(len(part) > MAX_NAME_BYTES for part in encoded):
         raise unsafe(name, "has a name that is too long")

@@ -218,3 +218,14 @@ def test_no_more_comes_out_than_was_signed(manifest: driver.Manifest, tmp_path: 
         unpack(archive, tmp_path, manifest)
 
     assert refused.value.detail["member"] == "b"
+
+
+def test_the_limits_themselves_are_allowed(tmp_path: Path) -> None:
+    """1024 bytes of path, 255 of name, 64 steps."""
+    longest = "/".join(["a" * 204] * 4 + ["b" * 204])
+    names = [longest, "c" * 255, "/".join(["d"] * 64)]
+    assert len(longest) == 1024
+
+    unpack(tar_bytes([member(name, content=b"1") for name in names]), tmp_path)
+
+    assert all((tmp_path / name).is_file() for name in names)
