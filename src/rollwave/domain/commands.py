@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rollwave.domain.model import BrakeCause, Failure, PackageRef, Progress, Stage, Standing
+from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotations of what facts carry
+    BrakeCause,
+    Failure,
+    PackageRef,
+    Progress,
+    Stage,
+    Standing,
+)
 
 
 class Action(Enum):

@@ -7,14 +7,20 @@ A fact names everything that it changes, so that folding needs no rule and no cl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
+from typing import Final
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from rollwave.domain.commands import Action, Settlement
-    from rollwave.domain.config import DeploymentConfig
-    from rollwave.domain.model import BrakeCause, Course, Entry, Failure, Kind, PackageRef, Phase
+from rollwave.domain.commands import Action, Settlement  # noqa: TC001  # the same
+from rollwave.domain.config import DeploymentConfig  # noqa: TC001  # the same
+from rollwave.domain.model import (  # noqa: TC001  # the same
+    BrakeCause,
+    Course,
+    Entry,
+    Failure,
+    Kind,
+    PackageRef,
+    Phase,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

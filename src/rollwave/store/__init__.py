@@ -1,1 +1,1 @@
-"""Stores: Django models and bulk SQL for SQLite and PostgreSQL, and the in-memory store that keeps the same contract."""
+"""Stores: Django models and bulk SQL, and the in-memory store that keeps the same contract."""

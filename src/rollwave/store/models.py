@@ -1,9 +1,10 @@
 """
 Tables. What the domain knows as values is stored here as rows; the rules stay in the domain.
 
-Facts that only the domain reads (batches, brake, settings) are JSON in the deployment's row; what is asked for by row (targets,
-slices, events) has a table.
+Facts that only the domain reads (batches, brake, settings) are JSON in the deployment's row; what is asked for by row
+(targets, slices, events) has a table.
 """
+# ruff: noqa: D106  # Django's Meta classes say nothing that the model does not
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ def _choices(kind: type[Enum]) -> list[tuple[str, str]]:
 
 
 FINAL_PHASES = [phase.value for phase in Phase if phase.is_final]
+MOVING_STANDINGS = [Standing.IN_FLIGHT.value, Standing.VERIFIED.value]
 
 
 class App(models.Model):
@@ -146,6 +148,7 @@ class Deployment(models.Model):
     previous = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="+", null=True)
     config = models.JSONField()
     initial = models.BooleanField()
+    starts = models.BooleanField()
     phase = models.CharField(max_length=20, choices=_choices(Phase))
     brake = models.JSONField(null=True)
     abort = models.JSONField(null=True)
@@ -197,6 +200,9 @@ class Target(models.Model):
         ordering: ClassVar = ["position"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["deployment", "instance"], name="one_target_per_instance"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["instance"], name="target_moving", condition=models.Q(standing__in=MOVING_STANDINGS))
         ]
 
     def __str__(self) -> str:

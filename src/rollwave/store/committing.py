@@ -1,0 +1,210 @@
+"""Committing: what workers saw and what was decided on it, in one transaction, by few statements."""
+# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F
+
+from rollwave.domain.errors import StateConflictError
+from rollwave.domain.model import Progress, Stage, Standing
+from rollwave.domain.progress import next_due
+from rollwave.ports.store import Loaded
+from rollwave.store import codec, fleets, keys, leases
+from rollwave.store.dialect import execute, pack, recordset
+from rollwave.store.loading import load
+from rollwave.store.log import Log
+from rollwave.store.models import Deployment, Group, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rollwave.domain.decide import Decision
+    from rollwave.domain.model import Failure, State, Target
+    from rollwave.ports.store import CommandKey, SliceRecord
+
+_SEE = f"""
+UPDATE store_target
+SET stage = fresh.stage, progress = fresh.progress, failure = COALESCE(store_target.failure, fresh.failure)
+FROM {recordset("deployment_id", "instance_id", "slice", "attempt", "stage", "progress", "failure")}
+WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
+AND store_target.slice = fresh.slice AND store_target.attempt = fresh.attempt
+AND store_target.standing = '{Standing.IN_FLIGHT.value}'
+"""
+
+_CHANGE_TARGETS = f"""
+UPDATE store_target
+SET standing = fresh.standing, attempt = fresh.attempt, entry = fresh.entry, slice = fresh.slice,
+    stage = fresh.stage, progress = fresh.progress, failure = fresh.failure, restored = fresh.restored
+FROM {recordset("instance_id", "standing", "attempt", "entry", "slice", "stage", "progress", "failure", "restored")}
+WHERE store_target.deployment_id = %s AND store_target.instance_id = fresh.instance_id
+"""
+
+_MARK_FAILING = f"""
+UPDATE store_target SET failure = fresh.failure FROM {recordset("instance_id", "failure")}
+WHERE store_target.deployment_id = %s AND store_target.instance_id = fresh.instance_id
+"""
+
+_CHANGE_INSTANCES = f"""
+UPDATE store_instance SET failed = fresh.failed, new = fresh.new, version = fresh.version
+FROM {recordset("id", "failed", "new", "version")} WHERE store_instance.id = fresh.id
+"""
+
+
+def commit(
+    decisions: Sequence[tuple[Loaded, Decision]],
+    records: Sequence[SliceRecord],
+    *,
+    at: datetime,
+    command: CommandKey | None,
+) -> tuple[Loaded, ...]:
+    """Record all of it; to be called inside a transaction, which an error undoes. See `Store.commit`."""
+    if command is not None:
+        first = decisions[0][0].state.deployment.id if decisions else None
+        keys.accept(command, deployment_id=first, at=at)
+    leases.renew(records)
+    moving = [(loaded, decision) for loaded, decision in decisions if decision.facts]
+    versions = _move_groups([loaded for loaded, _decision in moving])
+    log = Log()
+    _write_records(records, log)
+    for loaded, decision in moving:
+        _write_decision(loaded, decision, at=at)
+        log.add_facts(loaded.state.deployment.id, decision.facts, at=at)
+    log.write()
+    return tuple(
+        _after(loaded, decision.state, versions) if decision.facts else load(loaded.state.deployment.id, cached=loaded)
+        for loaded, decision in decisions
+    )
+
+
+def _move_groups(moving: Sequence[Loaded]) -> dict[str, int]:
+    """Check that no group has moved since it was loaded; raise the versions of those that move now, and return all."""
+    if not moving:
+        return {}
+    names = {name for loaded in moving for name in loaded.group_versions}
+    rows = Group.objects.select_for_update().filter(name__in=names).order_by("name")
+    versions = dict(rows.values_list("name", "version"))
+    for loaded in moving:
+        if any(versions.get(name) != seen for name, seen in loaded.group_versions.items()):
+            raise _moved(loaded)
+    own = {loaded.state.deployment.group for loaded in moving}
+    Group.objects.filter(name__in=own).update(version=F("version") + 1)
+    return {name: version + (name in own) for name, version in versions.items()}
+
+
+def _moved(loaded: Loaded) -> StateConflictError:
+    deployment_id = loaded.state.deployment.id
+    return StateConflictError(f"deployment {deployment_id} has moved", deployment_id=deployment_id)
+
+
+def _after(loaded: Loaded, state: State, versions: dict[str, int]) -> Loaded:
+    if state.neighbors:
+        # What was decided here takes room from the neighbors, or gives it back.
+        state = replace(state, neighbors=fleets.neighbors_of(fleets.sharing_with(state.deployment.group)))
+    group_versions = {name: versions[name] for name in loaded.group_versions}
+    return Loaded(state=state, version=loaded.version + 1, group_versions=group_versions)
+
+
+def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
+    """
+    Log every transition, and keep the last of each target with the first failure of its attempt.
+
+    A proof that fails is no failure of the target, and what is unknown is no failure yet.
+    """
+    seen: dict[tuple[int, int], list[Any]] = {}
+    failures: dict[tuple[int, int], Failure] = {}
+    for record in records:
+        deployment_id, number = record.key
+        log.add_transitions(deployment_id, number, record.transitions)
+        for one in record.transitions:
+            place = (deployment_id, one.instance_id)
+            if one.failure and one.progress is Progress.FAILURE and one.stage is not Stage.PROVE:
+                failures.setdefault(place, one.failure)
+            seen[place] = [*place, number, one.attempt, one.stage, one.progress, failures.get(place)]
+    if seen:
+        execute(_SEE, pack(list(seen.values())))
+
+
+def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None:
+    before, after = loaded.state, decision.state
+    _write_deployment(loaded, after, at=at)
+    _write_slices(before, after)
+    _write_targets(before, after)
+    instances = [
+        (one.id, one.failed, one.new, one.version) for id_, one in after.fleet.items() if one is not before.fleet[id_]
+    ]
+    if instances:
+        execute(_CHANGE_INSTANCES, pack(instances))
+
+
+def _write_deployment(loaded: Loaded, after: State, *, at: datetime) -> None:
+    was, now = loaded.state.deployment, after.deployment
+    changes: dict[str, Any] = {
+        "version": F("version") + 1,
+        "phase": now.phase.value,
+        "last_slice": now.last_slice,
+        "bake_due_at": now.bake_due_at,
+        "due_at": next_due(after),
+    }
+    for field in ("config", "brake", "abort", "batches"):
+        value = getattr(now, field)
+        if value is not getattr(was, field):
+            changes[field] = codec.to_json(value)
+    if now.phase.is_final and not was.phase.is_final:
+        changes["ended_at"] = at
+    if not Deployment.objects.filter(id=now.id, version=loaded.version).update(**changes):
+        raise _moved(loaded)
+
+
+def _write_slices(before: State, after: State) -> None:
+    was, now = before.deployment.slices, after.deployment.slices
+    deployment_id = after.deployment.id
+    closed = [number for number in was if number not in now]
+    if closed:
+        Slice.objects.filter(deployment_id=deployment_id, number__in=closed).update(
+            closed=True, owner="", lease_until=None
+        )
+    Slice.objects.bulk_create(
+        Slice(deployment_id=deployment_id, number=number, course=one.course.value, instance_ids=one.instance_ids)
+        for number, one in now.items()
+        if number not in was
+    )
+
+
+def _write_targets(before: State, after: State) -> None:
+    """
+    Write the targets that the decision changed.
+
+    Of a target that stays in the same worker's hands the row knows stage and progress better than the decision does:
+    all that a decision can add is the failure.
+    """
+    changed, failing = [], []
+    for instance_id, one in after.targets.items():
+        was = before.targets[instance_id]
+        if one is was:
+            continue
+        if one.standing is Standing.IN_FLIGHT and one.slice == was.slice:
+            failing.append((instance_id, one.failure))
+        else:
+            changed.append(_columns(one))
+    if changed:
+        execute(_CHANGE_TARGETS, pack(changed), after.deployment.id)
+    if failing:
+        execute(_MARK_FAILING, pack(failing), after.deployment.id)
+
+
+def _columns(one: Target) -> tuple[object, ...]:
+    return (
+        one.instance_id,
+        one.standing,
+        one.attempt,
+        one.entry,
+        one.slice,
+        one.stage,
+        one.progress,
+        one.failure,
+        one.restored,
+    )

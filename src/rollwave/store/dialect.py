@@ -1,0 +1,68 @@
+"""
+What depends on the database: SQLite today. All other SQL of the store is the same for SQLite and PostgreSQL.
+
+Bulk statements take one JSON parameter. That is one call for thousands of rows, and while it runs the interpreter's
+lock is free: the event loop next to it goes on.
+"""
+# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from django.db import connection, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+
+def recordset(*columns: str) -> str:
+    """Return a FROM item with *columns*, made of one parameter: what `pack` returns for rows of as many values."""
+    picked = ", ".join(f"value ->> {index} AS {column}" for index, column in enumerate(columns))
+    return f"(SELECT {picked} FROM json_each(%s)) AS fresh"
+
+
+def pack(rows: Sequence[Sequence[object]]) -> str:
+    """Return the parameter of a `recordset`; a value that is no scalar becomes JSON text."""
+    return msgspec.json.encode(rows).decode()
+
+
+def timestamp(at: datetime) -> str:
+    """Return *at* as the text that a datetime column takes from a `recordset`."""
+    return str(at.astimezone(UTC).replace(tzinfo=None))
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Let every read inside see the same instant; waits for no writer, and must not write."""
+    if connection.in_atomic_block:
+        yield
+        return
+    # The settings make every transaction one that may write; this one need not queue for that.
+    connection.ensure_connection()
+    wrapper: Any = connection
+    wrapper.transaction_mode, usual = "DEFERRED", wrapper.transaction_mode
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        wrapper.transaction_mode = usual
+
+
+def execute(statement: str, *parameters: str | int | None) -> int:
+    """Run one statement; return how many rows it changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
+def fetch(statement: str, *parameters: str | int) -> Sequence[tuple[Any, ...]]:
+    """Run one query; return its rows as tuples."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found: Sequence[tuple[Any, ...]] = cursor.fetchall()
+        return found

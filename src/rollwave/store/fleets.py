@@ -1,0 +1,134 @@
+"""Groups: their instances, and who shares servers with whom."""
+# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db.models import F
+
+from rollwave.domain.errors import NotFoundError
+from rollwave.domain.model import Kind, PackageRef, Phase
+from rollwave.domain.neighbors import is_working, neighbor
+from rollwave.domain.stability import stable_packages
+from rollwave.ports.store import Fleet
+from rollwave.store import codec, rows
+from rollwave.store.deployments import active, deployment_value
+from rollwave.store.dialect import fetch
+from rollwave.store.models import FINAL_PHASES, Deployment, Group
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from rollwave.domain.model import Instance, Neighbor
+
+
+class GroupVersion(NamedTuple):
+    """A group as a version check sees it."""
+
+    id: int
+    name: str
+    version: int
+
+
+def read(name: str) -> Fleet:
+    """Return a group as it stands; raises NotFoundError."""
+    try:
+        group = Group.objects.select_related("app").get(name=name)
+    except Group.DoesNotExist:
+        raise NotFoundError(kind="group", name=name) from None
+    instances = instances_of(group.id, busy_servers=busy_servers(group.id))
+    stable, before_stable = stable_packages(_ended(group.id))
+    current = active(group.id)
+    return Fleet(
+        group=name,
+        app=group.app.name,
+        instances=instances,
+        canaries=tuple(instance.id for instance in instances if instance.server in group.canaries),
+        stable=stable,
+        before_stable=before_stable,
+        active=(current.id, current.phase) if current else None,
+    )
+
+
+def _ended(group_id: int) -> list[tuple[Kind, PackageRef, Phase]]:
+    ended = Deployment.objects.filter(group_id=group_id, phase__in=FINAL_PHASES).order_by("id")
+    return [
+        (Kind(kind), PackageRef(id=package_id, version=version), Phase(phase))
+        for kind, package_id, version, phase in ended.values_list("kind", "goal_id", "goal__version", "phase")
+    ]
+
+
+def instances_of(group_id: int, *, busy_servers: frozenset[str] = frozenset()) -> tuple[Instance, ...]:
+    """Return every instance of a group, oldest first."""
+    found = fetch(f"SELECT {rows.INSTANCE} FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
+    return tuple(rows.instance(row, busy_servers=busy_servers) for row in found)
+
+
+def sharing_with(group: str) -> Sequence[GroupVersion]:
+    """Return the groups that share servers with a group, ordered by name."""
+    found = fetch(
+        """
+        SELECT DISTINCT g.id, g.name, g.version
+        FROM store_instance mine
+        JOIN store_instance other ON other.server_id = mine.server_id AND other.group_id <> mine.group_id
+        JOIN store_group g ON g.id = other.group_id
+        WHERE mine.group_id = (SELECT id FROM store_group WHERE name = %s) ORDER BY g.name
+        """,
+        group,
+    )
+    return [GroupVersion(*row) for row in found]
+
+
+def busy_servers(group_id: int) -> frozenset[str]:
+    """Return the servers of a group that another group has out of traffic."""
+    found = fetch(
+        f"""
+        SELECT {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
+        JOIN store_instance mine ON mine.server_id = i.server_id AND mine.group_id = %s
+        LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
+        WHERE i.group_id <> mine.group_id AND (i.failed OR t.instance_id IS NOT NULL)
+        """,
+        group_id,
+    )
+    others = map(rows.instance_with_target, found)
+    return frozenset(instance.server for instance, target in others if is_working(instance, target))
+
+
+def neighbors_of(sharing: Sequence[GroupVersion]) -> tuple[Neighbor, ...]:
+    """Return groups as one that shares servers with them sees them."""
+    return tuple(_neighbor(group) for group in sharing)
+
+
+def _neighbor(group: GroupVersion) -> Neighbor:
+    current = active(group.id)
+    moving = fetch(
+        f"""
+        SELECT {rows.TARGET} FROM {rows.MOVING}
+        JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s
+        """,
+        group.id,
+    )
+    targets = map(rows.target, moving)
+    settings = Group.objects.values_list("config", flat=True).get(id=group.id)
+    return neighbor(
+        group.name,
+        fleet=instances_of(group.id, busy_servers=busy_servers(group.id)),
+        targets={target.instance_id: target for target in targets},
+        deployment=deployment_value(current) if current else None,
+        max_unavailable_percent=codec.config(settings).max_unavailable_percent,
+    )
+
+
+def touch(group_ids: Collection[int]) -> None:
+    """
+    Say that groups have moved, so that what was loaded of them or of their neighbors is void.
+
+    To be called in the transaction of every change that a decision may look at: instances, servers, holds, settings.
+    """
+    Group.objects.filter(id__in=group_ids).update(version=F("version") + 1)
+
+
+def touch_servers(server_ids: Collection[int]) -> None:
+    """Say that every group with an instance on these servers has moved; see `touch`."""
+    Group.objects.filter(instances__server__in=server_ids).update(version=F("version") + 1)

@@ -1,0 +1,105 @@
+"""Slices and who owns them: claims, leases, fencing epochs, recalls."""
+# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import F, Q
+
+from rollwave.domain.errors import FencedError, NotFoundError, RecalledError
+from rollwave.domain.model import Course
+from rollwave.ports.store import Claim
+from rollwave.store.dialect import execute, fetch, pack, recordset, timestamp
+from rollwave.store.jobs import jobs_of
+from rollwave.store.models import Instance, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rollwave.ports.store import SliceKey, SliceRecord
+
+_NEXT_EPOCH = """
+INSERT INTO store_counter (name, value) VALUES ('epoch', 1)
+ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
+"""
+
+_RENEW = f"""
+UPDATE store_slice SET lease_until = fresh.lease_until
+FROM {recordset("deployment_id", "number", "epoch", "recalls", "lease_until")}
+WHERE store_slice.deployment_id = fresh.deployment_id AND store_slice.number = fresh.number
+AND store_slice.epoch = fresh.epoch AND store_slice.recalls = fresh.recalls AND NOT store_slice.closed
+"""
+
+
+def _held_by_nobody(now: datetime) -> Q:
+    return Q(closed=False) & (Q(owner="") | Q(lease_until__lte=now))
+
+
+def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
+    """Take a slice that nobody holds, under a new epoch; None where somebody does, or it is closed."""
+    deployment_id, number = key
+    wanted = Slice.objects.filter(deployment_id=deployment_id, number=number)
+    if not wanted.filter(_held_by_nobody(now)).update(owner=owner, lease_until=lease_until):
+        return None
+    ((epoch,),) = fetch(_NEXT_EPOCH)
+    wanted.update(epoch=epoch)
+    row = wanted.get()
+    return Claim(key=key, course=Course(row.course), epoch=epoch, recalls=row.recalls, jobs=jobs_of(row, now=now))
+
+
+def renew(records: Sequence[SliceRecord]) -> None:
+    """
+    Check that every record's slice is still its writer's, and prolong the leases.
+
+    Raises:
+        FencedError: If a slice is closed or held under another epoch; names the first such slice.
+        RecalledError: If targets of a slice were recalled since; names the first such slice.
+    """
+    if not records:
+        return
+    wanted = [(*one.key, one.epoch, one.recalls, timestamp(one.lease_until)) for one in records]
+    if execute(_RENEW, pack(wanted)) < len(records):
+        for record in records:
+            _check(record)
+
+
+def _check(record: SliceRecord) -> None:
+    deployment_id, number = record.key
+    row = Slice.objects.filter(deployment_id=deployment_id, number=number).first()
+    if row is None or row.closed or row.epoch != record.epoch:
+        raise FencedError(deployment_id=deployment_id, slice_number=number)
+    if row.recalls != record.recalls:
+        raise RecalledError(deployment_id=deployment_id, slice_number=number)
+
+
+def recall(deployment_id: int, number: int) -> None:
+    """Make the owner of a slice look which of its instances may still take part, before it writes anything more."""
+    Slice.objects.filter(deployment_id=deployment_id, number=number).update(recalls=F("recalls") + 1)
+
+
+def held(key: SliceKey) -> tuple[int, frozenset[int]]:
+    """Return how often targets were recalled, and which instances may not take part; raises NotFoundError."""
+    deployment_id, number = key
+    row = Slice.objects.filter(deployment_id=deployment_id, number=number).first()
+    if row is None:
+        raise NotFoundError(kind="slice", name=f"{deployment_id}/{number}")
+    gone = Instance.objects.filter(Q(hold=True) | Q(server__offline=True), id__in=row.instance_ids)
+    return row.recalls, frozenset(gone.values_list("id", flat=True))
+
+
+def undispatched(*, now: datetime, stale_before: datetime) -> list[SliceKey]:
+    """Return the slices that have to be sent, and mark them as sent *now*."""
+    found = Slice.objects.filter(
+        _held_by_nobody(now), Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=stale_before)
+    )
+    picked = list(found.order_by("deployment_id", "number").values_list("id", "deployment_id", "number"))
+    Slice.objects.filter(id__in=[id_ for id_, _deployment_id, _number in picked]).update(dispatched_at=now)
+    return [(deployment_id, number) for _id, deployment_id, number in picked]
+
+
+def release_all() -> int:
+    """Take every open slice from its owner, to be sent again at once; return how many."""
+    owned = Slice.objects.filter(closed=False).exclude(owner="")
+    return owned.update(owner="", lease_until=None, dispatched_at=None)

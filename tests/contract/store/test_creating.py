@@ -1,0 +1,143 @@
+"""Laws of groups and new deployments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.contract.store.crew import NOON, Crew, planned, released
+
+from rollwave.domain import commands as cmd
+from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError
+from rollwave.domain.model import Kind, Phase, Standing
+from rollwave.ports.store import CommandKey
+
+KEY = CommandKey(key="deploy-1", digest="a" * 64)
+
+
+@pytest.fixture
+def goal(world):
+    """Package 2.0, and a group of four instances."""
+    world.add_group("shop")
+    for number in range(4):
+        world.add_instance("shop", f"s{number}", site="AB"[number % 2])
+    return world.add_package("2.0")
+
+
+def test_a_deployment_begins_as_it_was_planned(world, goal):
+    """It is pending, and its targets stand in rolling order, whatever the order of their ids."""
+    plan = planned(world, "shop", goal, canary_count=1)
+    plan = replace(plan, batches=tuple(tuple(reversed(batch)) for batch in reversed(plan.batches)))
+    deployment_id = world.store.create(plan, at=NOON)
+
+    state = world.store.load(deployment_id).state
+
+    assert state.deployment.phase is Phase.PENDING
+    assert (state.deployment.goal, state.deployment.config) == (goal, plan.config)
+    assert list(state.targets) == [one for batch in plan.batches for one in batch]
+    assert {target.standing for target in state.targets.values()} == {Standing.PENDING}
+    assert world.log(deployment_id) == [plan]
+
+
+def test_a_group_has_one_active_deployment(world, goal):
+    """A second one is refused by name of the first, and leaves nothing behind, not even its command key (I5)."""
+    first = Crew.create(world, "shop", goal)
+    plan = planned(world, "shop", goal)
+
+    with pytest.raises(DeploymentActiveError) as refused:
+        world.store.create(plan, at=NOON, command=KEY)
+
+    assert refused.value.facts["deployment_id"] == first.id
+    assert refused.value.facts["phase"] == "pending"
+    first.act(cmd.GiveUp(actor="ann"))
+    assert world.store.create(plan, at=NOON, command=KEY) != first.id
+
+
+def test_the_group_is_free_once_its_deployment_is_over(world, goal):
+    """The next deployment may come, and the group names it as the active one."""
+    released(world, "shop", goal)
+    assert world.store.fleet("shop").active is None
+
+    second = Crew.create(world, "shop", goal, kind=Kind.REROLL)
+
+    assert world.store.fleet("shop").active == (second.id, "pending")
+
+
+def test_a_command_creates_once(world, goal):
+    """The same key gives the same deployment, even after it has ended; another request with that key is refused."""
+    first = Crew.create(world, "shop", goal, command=KEY)
+    again = world.store.create(planned(world, "shop", goal), at=NOON, command=KEY)
+    assert again == first.id
+    first.act(cmd.GiveUp(actor="ann"))
+
+    assert world.store.create(planned(world, "shop", goal), at=NOON, command=KEY) == first.id
+    with pytest.raises(IdempotencyConflictError):
+        world.store.create(planned(world, "shop", goal), at=NOON, command=replace(KEY, digest="b" * 64))
+
+
+def test_what_starts_by_itself_is_due_at_once(world, goal):
+    """One that waits for somebody is not."""
+    waiting = Crew.create(world, "shop", goal)
+    assert (world.store.next_due(), list(world.store.due(NOON))) == (None, [])
+    waiting.act(cmd.GiveUp(actor="ann"))
+
+    starting = Crew.create(world, "shop", goal, starts=True)
+
+    assert (world.store.next_due(), list(world.store.due(NOON))) == (NOON, [starting.id])
+    starting.act(cmd.TimeCame())
+    assert (world.store.next_due(), list(world.store.due(NOON))) == (None, [])
+
+
+def test_what_does_not_exist_is_said_so(world):
+    """Groups and deployments alike."""
+    with pytest.raises(NotFoundError):
+        world.store.fleet("nowhere")
+    with pytest.raises(NotFoundError):
+        world.store.load(999)
+
+
+def test_a_fleet_shows_its_instances_with_their_flags(world):
+    """As they were registered, oldest first, with the canaries that the group prefers."""
+    world.add_group("shop")
+    first = world.add_instance("shop", "s1", port=81, site="B", new=True, version=None)
+    second = world.add_instance("shop", "s2", failed=True)
+    world.prefer("shop", second)
+
+    fleet = world.store.fleet("shop")
+
+    assert (fleet.group, fleet.app, fleet.canaries) == ("shop", "shop", (second,))
+    assert [one.id for one in fleet.instances] == [first, second]
+    assert [one.name for one in fleet.instances] == ["shop/s1:81", "shop/s2:80"]
+    assert [(one.server, one.site, one.version) for one in fleet.instances] == [("s1", "B", None), ("s2", "A", "1.0")]
+    assert [(one.new, one.failed, one.hold, one.offline) for one in fleet.instances] == [
+        (True, False, False, False),
+        (False, True, False, False),
+    ]
+
+
+def test_only_success_makes_a_package_stable(world, goal):
+    """Neither a deployment under way nor one that was aborted does."""
+    crew = Crew.begin(world, "shop", goal)
+    assert world.store.fleet("shop").stable is None
+    crew.act(cmd.GiveUp(actor="ann"))
+    for claim in crew.claim_open():
+        crew.finish(claim)
+    assert crew.phase is Phase.ABORTED
+    assert world.store.fleet("shop").stable is None
+
+    released(world, "shop", goal)
+
+    assert (world.store.fleet("shop").stable, world.store.fleet("shop").before_stable) == (goal, None)
+
+
+def test_two_rollbacks_lead_on_back(world, goal):
+    """From 4.0 to 3.0 to 2.0, and not to 4.0 again."""
+    packages = [goal, world.add_package("3.0"), world.add_package("4.0")]
+    for package in packages:
+        released(world, "shop", package)
+    for expected in reversed(packages[:-1]):
+        before = world.store.fleet("shop").before_stable
+        assert before == expected
+        released(world, "shop", before, kind=Kind.ROLLBACK)
+
+    assert (world.store.fleet("shop").stable, world.store.fleet("shop").before_stable) == (goal, None)
