@@ -1,0 +1,109 @@
+"""Packages: build and sign one here, upload it, look at what there is."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from rollwave.cli.commands.get import Listing, show_list, show_package
+from rollwave.cli.session import Session, command
+
+DEFAULT_KEY: Final = Path("keys") / "signing.key"
+"""Inside the data directory."""
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        envvar="ROLLWAVE_SIGNING_KEY",
+        help="Private key that signs; by default keys/signing.key of the data directory.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    package = typer.Typer(help="Packages: push, list, show, and the keys that sign them.", no_args_is_help=True)
+    command(package)(push)
+    command(package, "list")(list_packages)
+    command(package)(show)
+    command(package)(keygen)
+    app.add_typer(package, name="package", rich_help_panel="Release")
+
+
+def push(
+    session: Session,
+    source: Annotated[Path, typer.Argument(metavar="DIR|TAR", help="What to package.", show_default=False)],
+    *,
+    app: Annotated[str, typer.Option(metavar="APP", help="Name of the app.", show_default=False)],
+    version: Annotated[str, typer.Option(metavar="VERSION", help="It never changes afterwards.", show_default=False)],
+    commit: Annotated[
+        str | None, typer.Option(metavar="ID", help="Commit it was built from.", show_default=False)
+    ] = None,
+    branch: Annotated[str | None, typer.Option(metavar="NAME", help="Its branch or tag.", show_default=False)] = None,
+    build: Annotated[
+        str | None, typer.Option(metavar="URL", help="Name or URL of the build.", show_default=False)
+    ] = None,
+    key: KeyFile = None,
+) -> None:
+    """
+    Build a package from a directory or a tar archive, sign it here and upload it.
+
+    The same content under the same version is the same package: pushing it again changes nothing.
+    """
+    import tempfile  # noqa: PLC0415  # what a push needs is slow to import, and other commands do without
+
+    from rollwave.cli.times import format_size  # noqa: PLC0415
+    from rollwave.cli.transfer import Transfer  # noqa: PLC0415
+    from rollwave.packages.manifest import Provenance  # noqa: PLC0415
+    from rollwave.packages.signing import SigningKey  # noqa: PLC0415
+
+    signing_key = SigningKey.load(key or session.data_dir / DEFAULT_KEY)
+    client = session.client
+    transfer = Transfer(session.output.notes)
+    with tempfile.TemporaryDirectory(prefix="rollwave-") as directory:
+        archive = Path(directory) / "package.tar.zst"
+        provenance = Provenance(commit=commit, branch=branch, build=build)
+        built = transfer.build(source, archive, app=app, version=version, key=signing_key, provenance=provenance)
+        document = transfer.upload(client, archive, built, app=app, version=version)
+    session.output.show(document)
+    files = f"{document['file_count']} files, {format_size(document['size'])} packed"
+    session.output.say(f"{app} {version}: {files}, sha256 {document['sha256'][:12]}, signed by {document['key_id']}")
+
+
+def list_packages(
+    session: Session,
+    *,
+    app: Annotated[str | None, typer.Option(metavar="APP", help="Of this app alone.", show_default=False)] = None,
+) -> None:
+    """List packages, the newest first."""
+    show_list(session, Listing.PACKAGES, app=app)
+
+
+def show(
+    session: Session,
+    app: Annotated[str, typer.Argument(metavar="APP", help="Name of the app.", show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.", show_default=False)],
+) -> None:
+    """Show one package: what is in it, where it comes from, who signed it."""
+    show_package(session, app, version)
+
+
+def keygen(
+    session: Session,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Where to; keys/signing.key of the data directory by default."),
+    ] = None,
+) -> None:
+    """Make a key pair that signs packages. Nothing is ever overwritten."""
+    from rollwave.packages.signing import SigningKey  # noqa: PLC0415  # cryptography is slow to import
+
+    private_path = path or session.data_dir / DEFAULT_KEY
+    private_path.parent.mkdir(parents=True, exist_ok=True)
+    key = SigningKey.generate()
+    public_path = key.save(private_path)
+    session.output.show({"key_id": key.public.key_id, "private": str(private_path), "public": str(public_path)})
+    session.output.say(f"key {key.public.key_id}: private half in {private_path}, public half in {public_path}")

@@ -1,0 +1,185 @@
+"""A spec as a person wrote it: YAML that remembers where everything stands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ruamel.yaml.error import StringMark
+    from ruamel.yaml.nodes import Node
+
+_TAG: Final = "tag:yaml.org,2002:"
+_TEXT_TAGS: Final = frozenset({f"{_TAG}str", f"{_TAG}timestamp"})
+"""A date is the text that was written: JSON has no dates."""
+
+_VALUE_TAGS: Final = frozenset({f"{_TAG}{name}" for name in ("int", "float", "bool", "null")})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """
+    Where something stands in the file.
+
+    Attributes:
+        line: From 1.
+        column: From 1.
+        length: Characters to underline, at least 1.
+    """
+
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpecProblem:
+    """
+    One mistake and its place.
+
+    Attributes:
+        message: What is wrong, and what would be right.
+        place: Where.
+        path: The place in the document, such as ``groups[1].config``; empty where YAML itself is broken.
+    """
+
+    message: str
+    place: Place
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spec:
+    """
+    What a file says.
+
+    Attributes:
+        document: The content, JSON-serializable; None where the file cannot be read as YAML at all.
+        problems: Mistakes in the YAML, in the order of the file.
+        places: Place of every key and every list item by its path.
+    """
+
+    document: Any
+    problems: tuple[SpecProblem, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    def place_of(self, path: str) -> Place:
+        """Return the place of *path*, or of the closest thing around it that is there: a missing key has no place."""
+        while path and path not in self.places:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.places.get(path, Place(line=1, column=1))
+
+
+def read_spec(text: str) -> Spec:
+    """Return what *text* says, with every mistake in it; never raises for a mistake of the writer."""
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+    except MarkedYAMLError as error:
+        return Spec(document=None, problems=(_syntax_problem(error),))
+    except ReaderError as error:
+        return Spec(document=None, problems=(_character_problem(error, text),))
+    except YAMLError as error:
+        return Spec(document=None, problems=(SpecProblem(message=str(error), place=Place(line=1, column=1)),))
+    reader = _Reader(yaml)
+    document = {} if root is None else reader.read(root, path="", around=())
+    if not isinstance(document, dict):
+        reader.complain("a spec is a mapping with keys such as `apps`, `servers` and `groups`", root)
+    problems = sorted(reader.problems, key=lambda one: (one.place.line, one.place.column))
+    return Spec(document=document, problems=tuple(problems), places=reader.places)
+
+
+class _Reader:
+    """One walk over the nodes: values, places and problems."""
+
+    def __init__(self, yaml: YAML) -> None:
+        self.places: dict[str, Place] = {}
+        self.problems: list[SpecProblem] = []
+        self._construct = yaml.constructor.construct_object
+
+    def complain(self, message: str, node: Node, *, path: str = "") -> None:
+        """Note a problem at *node*."""
+        self.problems.append(SpecProblem(message=message, place=_place(node.start_mark, node.end_mark), path=path))
+
+    def read(self, node: Node, *, path: str, around: tuple[int, ...]) -> Any:
+        """Return the value of *node*, which stands inside the nodes *around*."""
+        if id(node) in around:
+            self.complain(f"{path} contains itself", node, path=path)
+            return None
+        inside = (*around, id(node))
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path, inside)
+        if isinstance(node, SequenceNode):
+            return [self._item(item, f"{path}[{index}]", inside) for index, item in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)
+        return self._scalar(node, path)
+
+    def _mapping(self, node: MappingNode, path: str, inside: tuple[int, ...]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        first_lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode) or key.tag == f"{_TAG}merge":
+                is_merge = isinstance(key, ScalarNode)
+                self.complain(
+                    "merge keys (<<) are not supported; write the keys out" if is_merge else "a key is a plain text",
+                    key,
+                    path=path,
+                )
+                continue
+            name = key.value
+            inner = f"{path}.{name}" if path else name
+            if name in first_lines:
+                self.complain(f"{inner} is there twice; the first is on line {first_lines[name]}", key, path=inner)
+                continue
+            first_lines[name] = key.start_mark.line + 1
+            is_beside = isinstance(value, ScalarNode) and value.end_mark.line == key.start_mark.line
+            self.places[inner] = _place(key.start_mark, value.end_mark if is_beside else key.end_mark)
+            result[name] = self.read(value, path=inner, around=inside)
+        return result
+
+    def _item(self, node: Node, path: str, inside: tuple[int, ...]) -> Any:
+        self.places[path] = _place(node.start_mark, node.end_mark)
+        return self.read(node, path=path, around=inside)
+
+    def _scalar(self, node: ScalarNode, path: str) -> Any:
+        if node.tag in _TEXT_TAGS:
+            return node.value
+        if node.tag not in _VALUE_TAGS:
+            self.complain(f"{path}: the tag {str(node.tag).replace(_TAG, '!!')} is not supported", node, path=path)
+            return None
+        try:
+            value = self._construct(node, deep=True)
+        except (YAMLError, ValueError) as error:
+            self.complain(f"{path} is {node.value!r}, which cannot be read: {error}", node, path=path)
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self.complain(f"{path} is {node.value}; expected a finite number", node, path=path)
+            return None
+        return value
+
+
+def _place(start: StringMark, end: StringMark) -> Place:
+    # Something longer than a line is underlined by its first character.
+    length = end.column - start.column if end.line == start.line else 1
+    return Place(line=start.line + 1, column=start.column + 1, length=max(1, length))
+
+
+def _syntax_problem(error: MarkedYAMLError) -> SpecProblem:
+    mark = error.problem_mark or error.context_mark
+    message = " ".join(part for part in (error.context, error.problem) if part)
+    place = Place(line=mark.line + 1, column=mark.column + 1) if mark else Place(line=1, column=1)
+    return SpecProblem(message=f"this is not YAML: {message}", place=place)
+
+
+def _character_problem(error: ReaderError, text: str) -> SpecProblem:
+    before = text[: error.position]
+    place = Place(line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
+    return SpecProblem(message=f"this is not YAML: {error.reason} (U+{error.character:04X})", place=place)
