@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rollwave.ports.balancer import Member
     from rollwave.ports.clock import Clock
@@ -43,6 +43,7 @@ class FakeBalancer:
         clock: Waiting and time.
         members: Members, all in traffic.
         poll_s: How often `mark_down` looks at the requests in flight, in seconds.
+        watch: Told the name of every member that a call took out of traffic or into it, for an oracle.
 
     Attributes:
         is_down: While True, every call raises `BalancerUnknownError` without effect.
@@ -52,9 +53,17 @@ class FakeBalancer:
         ups: How often each member came into traffic by `mark_up`, by name.
     """
 
-    def __init__(self, clock: Clock, members: Iterable[Member] = (), *, poll_s: float = 0.05) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        members: Iterable[Member] = (),
+        *,
+        poll_s: float = 0.05,
+        watch: Callable[[str], None] = lambda _name: None,
+    ) -> None:
         self._clock = clock
         self._poll_s = poll_s
+        self._watch = watch
         self._states: dict[str, _State] = {}
         self._faults: deque[BalancerFault] = deque()
         self.is_down = False
@@ -74,6 +83,7 @@ class FakeBalancer:
         if state.is_in:
             state.is_in = False
             self.downs[member.name] += 1
+            self._watch(member.name)
         await self._reply(fault)
         deadline = self._clock.now() + timedelta(seconds=drain_timeout_s)
         while state.request_count:
@@ -91,6 +101,7 @@ class FakeBalancer:
         if not state.is_in:
             state.is_in = True
             self.ups[member.name] += 1
+            self._watch(member.name)
         await self._reply(fault)
 
     async def read(self, members: Sequence[Member]) -> Mapping[str, Traffic]:
@@ -102,9 +113,9 @@ class FakeBalancer:
 
     # What a test does to it.
 
-    def add(self, member: Member) -> None:
-        """Set *member* up, in traffic; its pool begins to exist with its first member."""
-        self._states[member.name] = _State(pool=member.pool)
+    def add(self, member: Member, *, is_in: bool = True) -> None:
+        """Set *member* up, in traffic or out; its pool begins to exist with its first member."""
+        self._states[member.name] = _State(pool=member.pool, is_in=is_in)
 
     def begin_request(self, name: str) -> bool:
         """Send one request to the member; False if it takes no new requests (then nothing happened)."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rollwave.ports.clock import Clock
     from rollwave.ports.executor import HostCommand
+    from rollwave.testing.fake_host import Watch
     from rollwave.testing.faults import Fault
 
 _AT_ONCE: Final[Mapping[HostVerb, float]] = {}
@@ -46,6 +47,7 @@ class FakeExecutor:
         reply_timeout_s: After how long a caller that hears nothing gives up.
         patience_s: After how long a caller gives up on a verb that is queued or hangs.
         gate: Awaited at each `Moment` of each command, for a scheduler that interleaves.
+        watch: Told of every verb that begins or ends on a host, for an oracle that looks at the world.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class FakeExecutor:
         reply_timeout_s: float = 30.0,
         patience_s: float = 600.0,
         gate: Callable[[Moment, HostCommand], Awaitable[None]] | None = None,
+        watch: Watch = lambda _command, _report: None,
     ) -> None:
         self._clock = clock
         self._durations_s = durations_s
         self._reply_timeout_s = reply_timeout_s
         self._patience_s = patience_s
         self._gate = gate
+        self._watch = watch
         self._hosts: dict[str, FakeHost] = {}
         self._broken_versions: set[str] = set()
         self._scripts: defaultdict[tuple[str, HostVerb | None], deque[Fault | None]] = defaultdict(deque)
@@ -167,7 +171,9 @@ class FakeExecutor:
     def _host(self, instance: str) -> FakeHost:
         host = self._hosts.get(instance)
         if host is None:
-            host = FakeHost(durations_s=self._durations_s, broken_versions=self._broken_versions)
+            host = FakeHost(
+                durations_s=self._durations_s, broken_versions=self._broken_versions, watch=self._watch
+            )
             self._hosts[instance] = host
         return host
 

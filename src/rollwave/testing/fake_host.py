@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,10 @@ class Key(NamedTuple):
     deployment_id: int
     attempt: int
     verb: HostVerb
+
+
+Watch = Callable[["HostCommand", HostReport | None], None]
+"""Called when a verb begins (without a report), and when it has ended with its report."""
 
 
 def key_of(command: HostCommand) -> Key:
@@ -63,7 +68,13 @@ class FakeHost:
         is_reachable: Whether commands arrive.
     """
 
-    def __init__(self, *, durations_s: Mapping[HostVerb, float], broken_versions: Collection[str]) -> None:
+    def __init__(
+        self,
+        *,
+        durations_s: Mapping[HostVerb, float],
+        broken_versions: Collection[str],
+        watch: Watch = lambda _command, _report: None,
+    ) -> None:
         self.running: str | None = None
         self.current: str | None = None
         self.complete: dict[str, str] = {}
@@ -71,6 +82,7 @@ class FakeHost:
         self.is_reachable = True
         self._durations_s = durations_s
         self._broken_versions = broken_versions
+        self._watch = watch
         self._fence = -1
         self._journal: dict[Key, HostReport] = {}
         self._begun: set[Key] = set()
@@ -145,6 +157,7 @@ class FakeHost:
             if worker.report is not None:
                 continue
             self._begun.add(key)
+            self._watch(command, None)
             if command.verb in {HostVerb.INSTALL, HostVerb.RESTORE} and self._missing(command) is None:
                 self.running = None
             if isinstance(worker.fault, KillWorker):
@@ -163,6 +176,7 @@ class FakeHost:
             report = self._perform(command)
         worker.report = replace(report, running_version=self.running)
         self._journal[key_of(command)] = worker.report
+        self._watch(command, worker.report)
 
     def _perform(self, command: HostCommand) -> HostReport:
         plan, version = command.plan, command.plan.package.version

@@ -1,0 +1,1 @@
+"""The simulator: the real engine in a simulated world under virtual time, and an oracle that looks at that world."""

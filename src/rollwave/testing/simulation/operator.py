@@ -1,0 +1,255 @@
+"""The people: one operator per group, who releases again and again, mostly sensibly, and at times clicks at random."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from rollwave.domain import commands as cmd
+from rollwave.domain.actions import open_actions
+from rollwave.domain.commands import Action
+from rollwave.domain.errors import (
+    ActionNotAllowedError,
+    DeploymentActiveError,
+    EmptyGroupError,
+    InvalidValueError,
+    NoStablePackageError,
+    StateConflictError,
+)
+from rollwave.domain.model import BrakeCause, Kind, PackageRef, Phase, Standing
+from rollwave.engine.releases import Releases
+from rollwave.ports.store import CommandKey
+from rollwave.testing.simulation.process import StoreLink
+from rollwave.testing.simulation.scenario import Trouble, config_of
+from rollwave.testing.simulation.store import StoreDownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rollwave.domain.model import State
+    from rollwave.testing.simulation.scenario import GroupPlan
+    from rollwave.testing.simulation.world import World
+
+TRIES: Final = 4
+"""How often a deployment that failed is helped along before it is given up."""
+
+_FAILED: Final = (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE)
+
+
+class Operator:
+    """
+    Works on one group through the use cases, from a process of its own that never dies.
+
+    Args:
+        world: Where.
+        plan: The group, and how many releases it gets.
+    """
+
+    def __init__(self, world: World, plan: GroupPlan) -> None:
+        self._world = world
+        self._plan = plan
+        self._dice = world.dice(f"operator/{plan.name}")
+        self._link = StoreLink(world, self._dice)
+        self._releases = Releases(world.store)
+        self._late = list(plan.late_places)
+        self._keys = 0
+        self._version = 0
+
+    async def work(self) -> None:
+        """Make all releases of the plan, each to its end."""
+        for _ in range(self._plan.release_count):
+            deployment_id = await self._release()
+            while deployment_id is not None:
+                await self._see_through(deployment_id)
+                deployment_id = await self._follow_up(deployment_id)
+            await self._let_go_of_holds()
+            await asyncio.sleep(self._dice.after(3))
+
+    # --- releasing ---
+
+    async def _release(self) -> int | None:
+        group = self._plan.name
+        kind = self._dice.pick((Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLBACK, Kind.SCALE_OUT, Kind.REROLL))
+        fleet = await self._ask(self._world.store.fleet, group)
+        if fleet.active is not None:
+            return int(fleet.active[0])
+        if kind is Kind.SCALE_OUT and self._late:
+            self._world.add_instance(group, self._late.pop())
+        if kind is Kind.ROLLBACK and fleet.before_stable is None:
+            kind = Kind.ROLLOUT
+        if fleet.stable is None:
+            kind = Kind.ROLLOUT
+        try:
+            key = self._key()
+            planned = await self._ask(
+                self._releases.plan,
+                group,
+                kind=kind,
+                config=config_of(self._dice),
+                goal=self._goal() if kind is Kind.ROLLOUT else None,
+                starts=not self._dice.chance(0.2),
+                actor="ann",
+                reason=key.key,
+            )
+            deployment_id = await self._ask(
+                self._releases.create, planned, now=self._world.clock.now(), command=key, times=self._times()
+            )
+        except (NoStablePackageError, EmptyGroupError) as error:
+            self._world.history.add("ann", f"cannot release: {error}")
+            return None
+        except DeploymentActiveError as busy:
+            return int(str(busy.facts["deployment_id"]))
+        self._world.oracle.acknowledged.add(key.key)
+        return int(deployment_id)
+
+    def _goal(self) -> PackageRef:
+        if Trouble.BAD_VERSION in self._world.scenario.troubles and self._dice.chance(0.4):
+            return self._world.bad_packages[self._dice.whole(0, 1)]
+        good = self._world.good_packages
+        if not self._dice.chance(0.2):
+            self._version += 1
+        return good[self._version % len(good)]
+
+    async def _follow_up(self, deployment_id: int) -> int | None:
+        """Return the rollback that follows an aborted deployment, if one was asked for."""
+        loaded = await self._ask(self._releases.load, deployment_id)
+        abort = loaded.state.deployment.abort
+        if not (abort and abort.rollback_to):
+            return None
+        while any(one == deployment_id for one, _, _ in await self._ask(self._world.store.unfollowed_rollbacks)):
+            await asyncio.sleep(1)
+        fleet = await self._ask(self._world.store.fleet, self._plan.name)
+        return int(fleet.active[0]) if fleet.active else None
+
+    async def _let_go_of_holds(self) -> None:
+        for instance in (await self._ask(self._world.store.fleet, self._plan.name)).instances:
+            if instance.hold:
+                await self._hold(instance.id, hold=False)
+
+    # --- seeing it through ---
+
+    async def _see_through(self, deployment_id: int) -> None:
+        helped = 0
+        is_meddler = Trouble.MEDDLER in self._world.scenario.troubles
+        while True:
+            await asyncio.sleep(self._dice.between(0.3, 4))
+            state = (await self._ask(self._releases.load, deployment_id)).state
+            if state.deployment.phase.is_final:
+                return
+            if is_meddler and not self._world.storm.is_over and self._dice.chance(0.2):
+                await self._meddle(state)
+                continue
+            action = self._sensible(state, helped=helped)
+            if action is None:
+                continue
+            if action in (Action.RETRY, Action.RESUME, Action.RAISE_LIMIT):
+                helped += 1
+            if action is Action.RETRY and self._dice.chance(0.2):
+                await self._hold_one_that_failed(state)
+            await self._click(state, action)
+
+    def _sensible(self, state: State, *, helped: int) -> Action | None:
+        """Return what a sensible person does now; None to wait."""
+        available = open_actions(state)
+        for action in (Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT):
+            if action in available:
+                return action
+        deployment = state.deployment
+        if deployment.abort or state.in_flight or not (deployment.brake or deployment.phase in _FAILED):
+            return None
+        if helped < TRIES:
+            helpful = [one for one in (Action.RETRY, Action.RESUME, Action.RAISE_LIMIT) if one in available]
+            if helpful:
+                return helpful[0] if self._dice.chance(0.8) else self._dice.pick(helpful)
+        if Action.ROLLBACK in available and self._dice.chance(0.5):
+            return Action.ROLLBACK
+        return Action.ABORT if Action.ABORT in available else None
+
+    async def _meddle(self, state: State) -> None:
+        if self._dice.chance(0.4):
+            instance = self._dice.pick(tuple(state.fleet.values()))
+            await self._hold(instance.id, hold=not instance.hold)
+            return
+        gentle = [one for one in Action if one not in (Action.ABORT, Action.ROLLBACK)]
+        await self._click(state, self._dice.pick(gentle if self._dice.chance(0.85) else tuple(Action)))
+
+    async def _hold_one_that_failed(self, state: State) -> None:
+        failed = [one.instance_id for one in state.targets.values() if one.standing is Standing.FAILED]
+        if len(failed) > 1:
+            await self._hold(self._dice.pick(failed), hold=True)
+
+    async def _hold(self, instance_id: int, *, hold: bool) -> None:
+        now = self._world.clock.now()
+        await self._ask(self._releases.set_hold, instance_id, hold=hold, actor="ann", reason="looking", now=now)
+
+    async def take_offline(self, server: str) -> None:
+        """Take a server that is gone out of every group."""
+        for deployment_id in await self._ask(self._world.store.set_offline, server, offline=True):
+            event = cmd.FleetChanged()
+            await self._ask(self._releases.act, deployment_id, event, now=self._world.clock.now())
+
+    async def _click(self, state: State, action: Action) -> None:
+        key = self._key()
+        self._world.history.add("ann", f"{action.value} d{state.deployment.id} as {key.key}")
+        try:
+            await self._ask(
+                self._releases.act,
+                state.deployment.id,
+                self._command(state, action, reason=key.key),
+                now=self._world.clock.now(),
+                command=key,
+                times=self._times(),
+            )
+        except (ActionNotAllowedError, InvalidValueError, StateConflictError) as refused:
+            self._world.history.add("ann", f"was refused: {refused.message}")
+            return
+        self._world.oracle.acknowledged.add(key.key)
+
+    def _command(self, state: State, action: Action, *, reason: str) -> cmd.Command:
+        deployment = state.deployment
+        highest = deployment.config.max_unavailable_percent
+        match action:
+            case Action.START:
+                return cmd.Start(actor="ann", reason=reason)
+            case Action.BAKE:
+                return cmd.Bake(actor="ann", reason=reason)
+            case Action.ROLLOUT:
+                return cmd.RollOut(actor="ann", reason=reason)
+            case Action.NEXT:
+                return cmd.NextBatch(actor="ann", reason=reason)
+            case Action.BRAKE:
+                return cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR, reason=reason)
+            case Action.RESUME:
+                return cmd.Resume(actor="ann", reason=reason)
+            case Action.RETRY:
+                return cmd.Retry(actor="ann", reason=reason)
+            case Action.RAISE_LIMIT:
+                percent = self._dice.whole(min(highest + 1, 50), 50)
+                return cmd.RaiseLimit(actor="ann", reason=reason, max_unavailable_percent=percent)
+            case Action.ABORT:
+                return cmd.GiveUp(actor="ann", reason=reason)
+            case Action.ROLLBACK:
+                return cmd.GiveUp(actor="ann", reason=reason, rollback_to=deployment.previous)
+
+    # --- asking ---
+
+    def _key(self) -> CommandKey:
+        self._keys += 1
+        key = f"{self._plan.name}-{self._keys}"
+        return CommandKey(key=key, digest=key)
+
+    def _times(self) -> int:
+        """An impatient client sends the same request again."""
+        return 2 if self._world.scenario.troubles and self._dice.chance(0.2) else 1
+
+    async def _ask(self, function: Callable[..., Any], *args: Any, times: int = 1, **kwargs: Any) -> Any:
+        """Call until an answer comes, with the same command key, as a client does that hears nothing."""
+        while True:
+            try:
+                answer = await self._link(function, *args, **kwargs)
+            except StoreDownError:
+                await asyncio.sleep(self._dice.after(1))
+                continue
+            times -= 1
+            if times <= 0:
+                return answer

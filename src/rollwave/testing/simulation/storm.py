@@ -1,0 +1,155 @@
+"""What goes wrong, and when: every kind of trouble of a scenario comes and goes until the storm is over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from rollwave.testing.faults import Hang
+from rollwave.testing.simulation.process import LEASE_S
+from rollwave.testing.simulation.scenario import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rollwave.testing.simulation.world import World
+
+COMMAND_TROUBLE: Final = 0.08
+BALANCER_TROUBLE: Final = 0.15
+
+
+class Storm:
+    """
+    Brings trouble.
+
+    Args:
+        world: On which.
+
+    Attributes:
+        is_over: Whether nothing goes wrong any more.
+        disturbed_at: When something that could delay the engine was last going wrong, in virtual seconds.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._dice = world.dice("storm")
+        self._broken = 0
+        self._quiet_since = 0.0
+        self.is_over = False
+
+    @property
+    def disturbed_at(self) -> float:
+        """When something that could delay the engine was last going wrong: now, while it still is."""
+        return self._world.loop.time() if self._broken else self._quiet_since
+
+    def _break(self) -> None:
+        self._broken += 1
+
+    def _mend(self) -> None:
+        self._broken -= 1
+        self._quiet_since = self._world.loop.time()
+
+    async def rage(self) -> None:
+        """Let things go wrong, then put everything right."""
+        kinds: dict[Trouble, Callable[[], Awaitable[None]]] = {
+            Trouble.CRASH: self._crash,
+            Trouble.FREEZE: self._freeze,
+            Trouble.STORE: self._store_fails,
+            Trouble.HOST_DOWN: self._host_goes_down,
+            Trouble.BALANCER_DOWN: self._balancer_goes_down,
+            Trouble.FORGET: self._balancer_forgets,
+        }
+        scenario = self._world.scenario
+        if scenario.troubles:
+            # All that goes wrong by chance counts as one disturbance, for as long as it may.
+            self._break()
+        self._world.post_is_bad = Trouble.QUEUE in scenario.troubles
+        self._world.executor.trouble = COMMAND_TROUBLE if Trouble.COMMAND in scenario.troubles else 0.0
+        for balancer in self._world.balancers.values():
+            balancer.trouble = BALANCER_TROUBLE if Trouble.BALANCER_REPLY in scenario.troubles else 0.0
+        async with asyncio.TaskGroup() as group:
+            for kind in sorted(scenario.troubles & set(kinds), key=lambda kind: kind.value):
+                group.create_task(self._come_and_go(kinds[kind]))
+        wait_s = scenario.storm_s - self._world.loop.time()
+        if scenario.troubles and wait_s > 0:
+            await asyncio.sleep(wait_s)
+        self._calm()
+        if scenario.troubles:
+            self._mend()
+        self.is_over = True
+        self._world.history.add("storm", "is over")
+
+    async def _come_and_go(self, trouble: Callable[[], Awaitable[None]]) -> None:
+        mean_s = self._dice.pick((3.0, 10.0, 30.0))
+        while True:
+            await asyncio.sleep(self._dice.after(mean_s))
+            if self._world.loop.time() > self._world.scenario.storm_s:
+                return
+            self._break()
+            await trouble()
+            self._mend()
+
+    def _calm(self) -> None:
+        self._world.post_is_bad = False
+        self._world.executor.trouble = 0.0
+        for balancer in self._world.balancers.values():
+            balancer.trouble = 0.0
+            balancer.is_down = False
+        self._world.executor.release_all()
+
+    async def _crash(self) -> None:
+        process = self._dice.pick(self._world.processes)
+        process.stop()
+        await asyncio.sleep(self._dice.after(4))
+        process.start()
+
+    async def _freeze(self) -> None:
+        process = self._dice.pick(self._world.processes)
+        process.stop()
+        await asyncio.sleep(LEASE_S * self._dice.between(0.2, 4))
+        process.wake()
+
+    async def _store_fails(self) -> None:
+        self._world.history.add("storm", "store trouble")
+        if self._dice.chance(0.5):
+            self._world.store_is_down = True
+        else:
+            self._world.store_delay_s = self._dice.between(0.5, 6)
+        await asyncio.sleep(self._dice.after(5))
+        self._world.store_is_down = False
+        self._world.store_delay_s = 0.0
+        self._world.history.add("storm", "store works")
+
+    async def _host_goes_down(self) -> None:
+        names = self._world.oracle.names
+        name = self._dice.pick(names)
+        server = self._world.oracle.server_of(name)
+        beside = [one for one in names if self._world.oracle.server_of(one) == server]
+        for one in beside:
+            self._world.executor.host(one).is_reachable = False
+        self._world.history.add("storm", f"server {server} is down")
+        if self._dice.chance(0.2):
+            # For ever: an operator has to take it out of the group.
+            await asyncio.sleep(self._dice.between(5, 60))
+            await self._world.operators[0].take_offline(server)
+            return
+        await asyncio.sleep(self._dice.after(20))
+        for one in beside:
+            self._world.executor.host(one).is_reachable = True
+        self._world.history.add("storm", f"server {server} is back")
+
+    async def _balancer_goes_down(self) -> None:
+        name = self._dice.pick(sorted(self._world.balancers))
+        balancer = self._world.balancers[name]
+        balancer.is_down = True
+        self._world.history.add("storm", f"balancer of {name} is down")
+        await asyncio.sleep(self._dice.after(15))
+        balancer.is_down = False
+        self._world.history.add("storm", f"balancer of {name} works")
+
+    async def _balancer_forgets(self) -> None:
+        name = self._dice.pick(sorted(self._world.balancers))
+        self._world.history.add("storm", f"balancer of {name} restarts and forgets")
+        self._world.balancers[name].forget()
+        self._world.oracle.forgot(name)
+        await asyncio.sleep(0)
