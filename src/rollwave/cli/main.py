@@ -11,6 +11,7 @@ from rollwave.cli.exits import MEANINGS, Exit, exit_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import httpx
     import typer
 
     from rollwave.cli.output import Output
@@ -45,19 +46,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(run(given))
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code. What is not an expected error is a bug, and crashes loudly."""
+def run(arguments: list[str], *, transport: httpx.BaseTransport | None = None) -> int:
+    """
+    Run one command line and return its exit code. What is not an expected error is a bug, and crashes loudly.
+
+    Args:
+        arguments: Without the name of the program.
+        transport: Carries requests instead of the network; for tests.
+    """
     import typer  # noqa: PLC0415  # Typer is slow to import, and `--version` does without
 
     from rollwave.cli.errors import UsageError  # noqa: PLC0415
     from rollwave.cli.output import Output  # noqa: PLC0415
+    from rollwave.cli.session import Invocation  # noqa: PLC0415
     from rollwave.domain.errors import RollwaveError  # noqa: PLC0415
 
     output = Output(is_json="--json" in arguments)
     if not arguments or {"-h", "--help"} & set(arguments):
         _use_ink()
     try:
-        result = build_app()(args=arguments, prog_name="rollwave", standalone_mode=False, obj=output)
+        result = build_app()(
+            args=arguments, prog_name="rollwave", standalone_mode=False, obj=Invocation(output, transport)
+        )
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
         if not message:
@@ -107,8 +117,7 @@ def build_app() -> typer.Typer:
 
 def _epilog() -> str:
     lines = [f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items()]
-    # Typer starts a new line only where a paragraph ends.
-    return "\n\n".join(["[bold]Exit codes[/bold]", *lines])
+    return "\n".join(["[bold]Exit codes[/bold]", *lines])
 
 
 def _use_ink() -> None:

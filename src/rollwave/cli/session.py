@@ -6,6 +6,7 @@ import inspect
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,6 +19,8 @@ from rollwave.cli.lookup import hint_for
 from rollwave.cli.output import Output
 
 if TYPE_CHECKING:
+    import httpx
+
     from rollwave.cli.client import Client
 
 _PANEL: Final = "Everywhere"
@@ -52,11 +55,26 @@ _SHARED: Final = {
 _DEFAULTS: Final = {"as_json": False, "endpoint": None, "token_file": None, "data": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """
+    What is there before a command is chosen.
+
+    Attributes:
+        output: Where words go.
+        transport: Carries requests instead of the network; None for the network.
+    """
+
+    output: Output
+    transport: "httpx.BaseTransport | None" = None
+
+
 class Session:
     """What a command works with."""
 
-    def __init__(self, output: Output, wanted: Wanted) -> None:
-        self.output = output
+    def __init__(self, invocation: Invocation, wanted: Wanted) -> None:
+        self.output = invocation.output
+        self._transport = invocation.transport
         self._wanted = wanted
 
     @property
@@ -69,7 +87,7 @@ class Session:
         """The API; looked for when it is first needed."""
         from rollwave.cli.client import Client  # noqa: PLC0415  # httpx is slow to import, and `--help` is not
 
-        return Client(find_connection(self._wanted, os.environ))
+        return Client(find_connection(self._wanted, os.environ), transport=self._transport)
 
     def close(self) -> None:
         """Give the connection back, if there was one."""
@@ -105,9 +123,9 @@ def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Calla
             data: Path | None,
             **arguments: object,
         ) -> None:
-            output: Output = context.obj
-            output.is_json = as_json
-            session = Session(output, Wanted(endpoint=endpoint, token_file=token_file, data_dir=data))
+            invocation: Invocation = context.obj
+            invocation.output.is_json = as_json
+            session = Session(invocation, Wanted(endpoint=endpoint, token_file=token_file, data_dir=data))
             try:
                 function(session, **arguments)
             except ApiError as error:

@@ -142,7 +142,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
             Column(title="ADDRESS", cell=lambda row: row["address"]),
             Column(title="SITE", cell=lambda row: row["site"]),
             Column(title="INSTANCES", cell=lambda row: str(row["instance_count"]), is_figure=True),
-            Column(title="STATE", cell=lambda row: _server_state(row)),
+            Column(title="STATE", cell=_server_state),
         ),
         "packages": (
             Column(title="APP", cell=lambda row: row["app"]),
