@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
@@ -12,7 +11,7 @@ from rollwave.domain.errors import StateConflictError
 from rollwave.domain.model import Progress, Stage, Standing
 from rollwave.domain.progress import next_due
 from rollwave.ports.store import Loaded
-from rollwave.store import codec, fleets, keys, leases
+from rollwave.store import codec, keys, leases
 from rollwave.store.dialect import execute, pack, recordset
 from rollwave.store.loading import load
 from rollwave.store.log import Log
@@ -35,17 +34,32 @@ AND store_target.slice = fresh.slice AND store_target.attempt = fresh.attempt
 AND store_target.standing = '{Standing.IN_FLIGHT.value}'
 """
 
+_TARGET_COLUMNS = (
+    "deployment_id",
+    "instance_id",
+    "standing",
+    "attempt",
+    "entry",
+    "slice",
+    "stage",
+    "progress",
+    "failure",
+    "restored",
+)
+
+# Both columns of the index come from the fresh rows: with one of them given apart, SQLite reads the whole deployment
+# for each of them.
 _CHANGE_TARGETS = f"""
 UPDATE store_target
 SET standing = fresh.standing, attempt = fresh.attempt, entry = fresh.entry, slice = fresh.slice,
     stage = fresh.stage, progress = fresh.progress, failure = fresh.failure, restored = fresh.restored
-FROM {recordset("instance_id", "standing", "attempt", "entry", "slice", "stage", "progress", "failure", "restored")}
-WHERE store_target.deployment_id = %s AND store_target.instance_id = fresh.instance_id
+FROM {recordset(*_TARGET_COLUMNS)}
+WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 """
 
 _MARK_FAILING = f"""
-UPDATE store_target SET failure = fresh.failure FROM {recordset("instance_id", "failure")}
-WHERE store_target.deployment_id = %s AND store_target.instance_id = fresh.instance_id
+UPDATE store_target SET failure = fresh.failure FROM {recordset("deployment_id", "instance_id", "failure")}
+WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 """
 
 _CHANGE_INSTANCES = f"""
@@ -67,23 +81,20 @@ def commit(
         keys.accept(command, deployment_id=first, at=at)
     leases.renew(records)
     moving = [(loaded, decision) for loaded, decision in decisions if decision.facts]
-    versions = _move_groups([loaded for loaded, _decision in moving])
+    _move_groups([loaded for loaded, _decision in moving])
     log = Log()
     _write_records(records, log)
     for loaded, decision in moving:
         _write_decision(loaded, decision, at=at)
         log.add_facts(loaded.state.deployment.id, decision.facts, at=at)
     log.write()
-    return tuple(
-        _after(loaded, decision.state, versions) if decision.facts else load(loaded.state.deployment.id, cached=loaded)
-        for loaded, decision in decisions
-    )
+    return tuple(load(loaded.state.deployment.id, cached=_after(loaded, decision)) for loaded, decision in decisions)
 
 
-def _move_groups(moving: Sequence[Loaded]) -> dict[str, int]:
-    """Check that no group has moved since it was loaded; raise the versions of those that move now, and return all."""
+def _move_groups(moving: Sequence[Loaded]) -> None:
+    """Check that no group has moved since it was loaded; raise the versions of those that move now."""
     if not moving:
-        return {}
+        return
     names = {name for loaded in moving for name in loaded.group_versions}
     rows = Group.objects.select_for_update().filter(name__in=names).order_by("name")
     versions = dict(rows.values_list("name", "version"))
@@ -92,7 +103,6 @@ def _move_groups(moving: Sequence[Loaded]) -> dict[str, int]:
             raise _moved(loaded)
     own = {loaded.state.deployment.group for loaded in moving}
     Group.objects.filter(name__in=own).update(version=F("version") + 1)
-    return {name: version + (name in own) for name, version in versions.items()}
 
 
 def _moved(loaded: Loaded) -> StateConflictError:
@@ -100,12 +110,13 @@ def _moved(loaded: Loaded) -> StateConflictError:
     return StateConflictError(f"deployment {deployment_id} has moved", deployment_id=deployment_id)
 
 
-def _after(loaded: Loaded, state: State, versions: dict[str, int]) -> Loaded:
-    if state.neighbors:
-        # What was decided here takes room from the neighbors, or gives it back.
-        state = replace(state, neighbors=fleets.neighbors_of(fleets.sharing_with(state.deployment.group)))
-    group_versions = {name: versions[name] for name in loaded.group_versions}
-    return Loaded(state=state, version=loaded.version + 1, group_versions=group_versions)
+def _after(loaded: Loaded, decision: Decision) -> Loaded:
+    """Return what a decision alone has made of what was loaded; others of the same commit may have made it void."""
+    if not decision.facts:
+        return loaded
+    group = loaded.state.deployment.group
+    group_versions = {**loaded.group_versions, group: loaded.group_versions[group] + 1}
+    return Loaded(state=decision.state, version=loaded.version + 1, group_versions=group_versions)
 
 
 def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
@@ -181,19 +192,20 @@ def _write_targets(before: State, after: State) -> None:
     Of a target that stays in the same worker's hands the row knows stage and progress better than the decision does:
     all that a decision can add is the failure.
     """
+    deployment_id = after.deployment.id
     changed, failing = [], []
     for instance_id, one in after.targets.items():
         was = before.targets[instance_id]
         if one is was:
             continue
         if one.standing is Standing.IN_FLIGHT and one.slice == was.slice:
-            failing.append((instance_id, one.failure))
+            failing.append((deployment_id, instance_id, one.failure))
         else:
-            changed.append(_columns(one))
+            changed.append((deployment_id, *_columns(one)))
     if changed:
-        execute(_CHANGE_TARGETS, pack(changed), after.deployment.id)
+        execute(_CHANGE_TARGETS, pack(changed))
     if failing:
-        execute(_MARK_FAILING, pack(failing), after.deployment.id)
+        execute(_MARK_FAILING, pack(failing))
 
 
 def _columns(one: Target) -> tuple[object, ...]:

@@ -80,27 +80,32 @@ def sharing_with(group: str) -> Sequence[GroupVersion]:
     return [GroupVersion(*row) for row in found]
 
 
-def busy_servers(group_id: int) -> frozenset[str]:
-    """Return the servers of a group that another group has out of traffic."""
+def busy_servers(group_id: int, *, but_for: int | None = None) -> frozenset[str]:
+    """Return the servers of a group that another group has out of traffic; what group *but_for* does is not counted."""
     found = fetch(
         f"""
         SELECT {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
         JOIN store_instance mine ON mine.server_id = i.server_id AND mine.group_id = %s
         LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
-        WHERE i.group_id <> mine.group_id AND (i.failed OR t.instance_id IS NOT NULL)
+        WHERE i.group_id NOT IN (mine.group_id, %s) AND (i.failed OR t.instance_id IS NOT NULL)
         """,
         group_id,
+        group_id if but_for is None else but_for,
     )
     others = map(rows.instance_with_target, found)
     return frozenset(instance.server for instance, target in others if is_working(instance, target))
 
 
-def neighbors_of(sharing: Sequence[GroupVersion]) -> tuple[Neighbor, ...]:
-    """Return groups as one that shares servers with them sees them."""
-    return tuple(_neighbor(group) for group in sharing)
+def neighbors_of(group_id: int, sharing: Sequence[GroupVersion]) -> tuple[Neighbor, ...]:
+    """
+    Return those that share servers with a group, as it sees them.
+
+    The group's own work is not in it: a decision knows that better than what was read before, and counts it itself.
+    """
+    return tuple(_neighbor(group, seen_by=group_id) for group in sharing)
 
 
-def _neighbor(group: GroupVersion) -> Neighbor:
+def _neighbor(group: GroupVersion, *, seen_by: int) -> Neighbor:
     current = active(group.id)
     moving = fetch(
         f"""
@@ -113,7 +118,7 @@ def _neighbor(group: GroupVersion) -> Neighbor:
     settings = Group.objects.values_list("config", flat=True).get(id=group.id)
     return neighbor(
         group.name,
-        fleet=instances_of(group.id, busy_servers=busy_servers(group.id)),
+        fleet=instances_of(group.id, busy_servers=busy_servers(group.id, but_for=seen_by)),
         targets={target.instance_id: target for target in targets},
         deployment=deployment_value(current) if current else None,
         max_unavailable_percent=codec.config(settings).max_unavailable_percent,

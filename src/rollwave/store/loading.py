@@ -28,7 +28,7 @@ def load(deployment_id: int, *, cached: Loaded | None = None) -> Loaded:
             deployment=deployment_value(row),
             targets=targets_of(deployment_id),
             fleet={instance.id: instance for instance in instances},
-            neighbors=fleets.neighbors_of(sharing),
+            neighbors=fleets.neighbors_of(row.group.id, sharing),
         ),
         version=row.version,
         group_versions={row.group.name: row.group.version, **{group.name: group.version for group in sharing}},

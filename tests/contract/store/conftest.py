@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.contract.store.worlds import DjangoWorld, MemoryWorld
 
 if TYPE_CHECKING:

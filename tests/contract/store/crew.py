@@ -174,6 +174,16 @@ def failed(instance_id: int, stage: Stage = Stage.VERIFY) -> cmd.Settlement:
     )
 
 
+def good(instance_id: int) -> cmd.Settlement:
+    return cmd.Settlement(
+        instance_id=instance_id,
+        standing=Standing.SUCCESS,
+        stage=Stage.MARKUP,
+        progress=Progress.SUCCESS,
+        version="2.0",
+    )
+
+
 def released(world: World, group: str, goal: PackageRef, **plan: Any) -> Crew:
     """A deployment that ended in success."""
     crew = Crew.begin(world, group, goal, **plan).run_all()

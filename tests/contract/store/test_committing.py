@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.contract.store.crew import NOON, Crew, broken, failed, released
-from tests.contract.store.worlds import Seen
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
@@ -22,6 +20,8 @@ from rollwave.domain.errors import (
 )
 from rollwave.domain.model import BrakeCause, Phase, Progress, Stage, Standing
 from rollwave.ports.store import CommandKey
+from tests.contract.store.crew import NOON, Crew, broken, failed, released
+from tests.contract.store.worlds import Seen
 
 KEY = CommandKey(key="start-1", digest="a" * 64)
 

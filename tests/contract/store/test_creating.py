@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.contract.store.crew import NOON, Crew, planned, released
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError
 from rollwave.domain.model import Kind, Phase, Standing
 from rollwave.ports.store import CommandKey
+from tests.contract.store.crew import NOON, Crew, planned, released
 
 KEY = CommandKey(key="deploy-1", digest="a" * 64)
 
