@@ -9,6 +9,7 @@ from rollwave.domain.commands import Action
 from rollwave.domain.config import RANGES, BatchMode
 from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.domain.phases import TRANSITIONS, Trigger
+from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
     from rollwave.domain.model import Batch, State, Target
@@ -31,7 +32,7 @@ def retryable(state: State) -> tuple[Target, ...]:
 
 def next_batch(state: State) -> Batch | None:
     """Return the first batch with a target that is not final; None where there is none."""
-    numbers = {target.batch for target in state.targets.values() if not target.standing.is_final}
+    numbers = {batch for batch, standing in tally_of(state).targets if not standing.is_final}
     return state.deployment.batches[min(numbers) - 1] if numbers else None
 
 

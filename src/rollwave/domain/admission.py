@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rollwave.domain import facts
-from rollwave.domain.budget import budget_of, is_counted, is_out
+from rollwave.domain.budget import budget_of
 from rollwave.domain.model import Course, Entry, Kind, Phase, Standing
 from rollwave.domain.neighbors import Elsewhere
+from rollwave.domain.tally import is_counted, is_out, tally_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,8 @@ def admit(state: State, batch: int) -> tuple[facts.SliceOpened, ...]:
 
 
 def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
+    if not tally_of(state).standings(batch) & {Standing.PENDING, Standing.VERIFIED}:
+        return []
     targets = state.in_batch(batch)
     entries = []
     if state.deployment.phase is Phase.BAKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rollwave.domain.budget import budget_of
 from rollwave.domain.model import Brake, BrakeCause, Phase, Standing
+from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
     from rollwave.domain.model import State
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 
 def failed_count(state: State) -> int:
     """Return how many targets the brake counts as failed: those that left the plan are not among them."""
-    return sum(
-        target.counts_as_failed and state.fleet[target.instance_id].can_take_part for target in state.targets.values()
-    )
+    return tally_of(state).failed_count
 
 
 def judge(state: State) -> Brake | None:
@@ -25,8 +24,8 @@ def judge(state: State) -> Brake | None:
         limit_count = budget_of(state).limit_count
         if failed >= limit_count:
             return Brake(cause=BrakeCause.FAILURES, reason=f"{failed} failed, {limit_count} allowed")
-    if state.deployment.phase in (Phase.VERIFY_SUCCESS, Phase.BAKING) and not any(
-        target.standing is not Standing.LEFT for target in state.in_batch(1)
+    if state.deployment.phase in (Phase.VERIFY_SUCCESS, Phase.BAKING) and (
+        tally_of(state).standings(batch=1) == {Standing.LEFT}
     ):
         return Brake(cause=BrakeCause.NO_CANARY, reason="every canary left the plan")
     return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollwave.domain.model import Kind, Standing
+from rollwave.domain.model import Kind
+from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
-    from rollwave.domain.model import Deployment, Instance, State
+    from rollwave.domain.model import Deployment, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,28 +46,11 @@ def limit_for(deployment: Deployment, eligible_count: int) -> int:
     return limit_of(eligible_count, max_unavailable_percent=deployment.config.max_unavailable_percent)
 
 
-def is_counted(instance: Instance, *, initial: bool) -> bool:
-    """Return whether it is capacity: neither held nor offline, and in service unless the whole group is new."""
-    return instance.can_take_part and (initial or not instance.new)
-
-
-def is_out(state: State, instance: Instance) -> bool:
-    """Return whether a counted instance is out of traffic, or about to be."""
-    if instance.failed or instance.busy_elsewhere:
-        return True
-    target = state.targets.get(instance.id)
-    return target is not None and target.standing in (Standing.IN_FLIGHT, Standing.VERIFIED)
-
-
 def budget_of(state: State) -> Budget:
     """Return the budget of the deployment's group."""
-    initial = state.deployment.initial
-    eligible_count = 0
-    out_count = 0
-    for instance in state.fleet.values():
-        if is_counted(instance, initial=initial):
-            eligible_count += 1
-            out_count += is_out(state, instance)
+    tally = tally_of(state)
     return Budget(
-        eligible_count=eligible_count, limit_count=limit_for(state.deployment, eligible_count), out_count=out_count
+        eligible_count=tally.eligible_count,
+        limit_count=limit_for(state.deployment, tally.eligible_count),
+        out_count=tally.out_count,
     )

@@ -21,6 +21,7 @@ from rollwave.domain.model import (
     State,
     Target,
 )
+from rollwave.domain.tally import carry_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,7 +65,7 @@ def fold(state: State, log: Iterable[facts.Fact]) -> State:
 
 
 def _with_deployment(state: State, **changes: Any) -> State:
-    return replace(state, deployment=replace(state.deployment, **changes))
+    return carry_on(state, replace(state, deployment=replace(state.deployment, **changes)))
 
 
 def _with_batch(state: State, number: int, **changes: Any) -> State:
@@ -76,12 +77,14 @@ def _with_batch(state: State, number: int, **changes: Any) -> State:
 def _with_targets(
     state: State, targets: Iterable[Target], *, instances: Iterable[Instance] = (), deployment: Deployment | None = None
 ) -> State:
-    return replace(
+    changed = {target.instance_id: target for target in targets}
+    after = replace(
         state,
-        targets={**state.targets, **{target.instance_id: target for target in targets}},
+        targets={**state.targets, **changed},
         fleet={**state.fleet, **{instance.id: instance for instance in instances}},
         deployment=deployment or state.deployment,
     )
+    return carry_on(state, after, changed)
 
 
 @evolve.register

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rollwave.domain.config import DeploymentConfig
+    from rollwave.domain.tally import Tally
 
 
 class Kind(Enum):
@@ -329,12 +330,14 @@ class State:
         targets: By instance id, in the order in which they roll.
         fleet: Every instance of the group by id, targets or not.
         neighbors: Groups that share servers with this one.
+        cached_tally: Counts that follow from the rest; ask `tally_of`. A copy made with `replace` begins without.
     """
 
     deployment: Deployment
     targets: Mapping[int, Target]
     fleet: Mapping[int, Instance]
     neighbors: tuple[Neighbor, ...] = ()
+    cached_tally: Tally | None = field(default=None, init=False, compare=False, repr=False)
 
     def in_batch(self, number: int) -> tuple[Target, ...]:
         """Return the targets of one batch, in rolling order."""

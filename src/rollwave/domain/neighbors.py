@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rollwave.domain.budget import is_counted, limit_for, limit_of
+from rollwave.domain.budget import limit_for, limit_of
 from rollwave.domain.model import Neighbor, Standing
+from rollwave.domain.tally import is_counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from rollwave.domain.budget import is_counted, limit_of
+from rollwave.domain.budget import limit_of
 from rollwave.domain.errors import EmptyGroupError
 from rollwave.domain.model import Kind
+from rollwave.domain.tally import is_counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

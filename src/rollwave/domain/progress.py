@@ -10,6 +10,7 @@ from rollwave.domain.actions import FAILED_PHASES, next_batch
 from rollwave.domain.config import BakePolicy, BatchMode
 from rollwave.domain.model import Kind, Phase, Standing
 from rollwave.domain.phases import Trigger
+from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,11 +38,12 @@ def _may_start(state: State) -> bool:
 
 def _let_leave(draft: Draft) -> bool:
     """Held and offline instances leave the plan, unless a worker still drives them."""
+    targets = draft.state.targets
     leaving = tuple(
-        target.instance_id
-        for target in draft.state.targets.values()
-        if target.standing in (Standing.PENDING, Standing.VERIFIED, Standing.FAILED)
-        and not draft.state.fleet[target.instance_id].can_take_part
+        instance_id
+        for instance_id in sorted(tally_of(draft.state).absent)
+        if instance_id in targets
+        and targets[instance_id].standing in (Standing.PENDING, Standing.VERIFIED, Standing.FAILED)
     )
     if leaving:
         draft.emit(facts.TargetsLeft(instance_ids=leaving))
@@ -49,7 +51,7 @@ def _let_leave(draft: Draft) -> bool:
 
 
 def _finish_abort(draft: Draft) -> bool:
-    if not draft.state.deployment.abort or draft.state.in_flight:
+    if not draft.state.deployment.abort or Standing.IN_FLIGHT in tally_of(draft.state).standings():
         return False
     waiting = tuple(one.instance_id for one in draft.state.targets.values() if one.standing is Standing.VERIFIED)
     if waiting:
@@ -76,14 +78,10 @@ def _judge_brake(draft: Draft) -> bool:
     return needed is not None
 
 
-def _standings(state: State, batch: int) -> set[Standing]:
-    return {target.standing for target in state.in_batch(batch)}
-
-
 def _finish_canary(draft: Draft) -> bool:
     if draft.state.deployment.phase is not Phase.CANARY or draft.state.deployment.abort:
         return False
-    standings = _standings(draft.state, 1)
+    standings = tally_of(draft.state).standings(batch=1)
     if standings & {Standing.PENDING, Standing.IN_FLIGHT}:
         return False
     is_good = Standing.FAILED not in standings and standings & {Standing.VERIFIED, Standing.SUCCESS}
@@ -93,7 +91,7 @@ def _finish_canary(draft: Draft) -> bool:
 
 def _finish_bake(draft: Draft) -> bool:
     deployment = draft.state.deployment
-    standings = _standings(draft.state, 1)
+    standings = tally_of(draft.state).standings(batch=1)
     if deployment.phase is not Phase.BAKING or deployment.abort or standings & {Standing.PENDING, Standing.IN_FLIGHT}:
         return False
     if Standing.FAILED in standings:
@@ -112,7 +110,7 @@ def _finish_bake(draft: Draft) -> bool:
 def _finish_rollout(draft: Draft) -> bool:
     if draft.state.deployment.phase is not Phase.ROLLING_OUT or draft.state.deployment.abort:
         return False
-    standings = {target.standing for target in draft.state.targets.values()}
+    standings = tally_of(draft.state).standings()
     if not all(standing.is_final for standing in standings):
         return False
     # Where every target has left, nothing runs the goal: that is no success that a later release could fall back on.
