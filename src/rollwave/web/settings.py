@@ -13,13 +13,16 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 ALLOWED_HOSTS = ["*"]  # bound to a loopback address by default; the token is what admits
 ROOT_URLCONF = "rollwave.web.urls"
-ASGI_APPLICATION = "rollwave.web.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["rollwave.store"]
-MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "rollwave.web.methods.WrongMethods"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 APPEND_SLASH = False
-LOGGING_CONFIG = None
+LOGGING_CONFIG = None  # rollwave.web.logs does it
+
+# Bodies are bounded by rollwave.web.body_limit, before Django sees them; large ones go to the data directory's disk.
+DATA_UPLOAD_MAX_MEMORY_SIZE = None
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # No sessions and no signed cookies yet: the key guards nothing, and Django wants one that is not empty.
 SECRET_KEY = os.environ.get("ROLLWAVE_SECRET_KEY", "unused-until-there-are-sessions")

@@ -1,3 +1,41 @@
 """Addresses of the web process."""
 
-urlpatterns: list[object] = []
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.urls import path
+
+from rollwave.web import health
+from rollwave.web.api import make_api
+from rollwave.web.api.errors import error_response
+from rollwave.web.refusals import InternalError, MalformedRequestError, UnknownRouteError
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+api = make_api()
+
+urlpatterns = [
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("api/v1/", api.urls),
+]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer for an address that there is not."""
+    del exception
+    return error_response(UnknownRouteError(path=request.path))
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself does not take."""
+    del request
+    return error_response(MalformedRequestError(reason=str(exception)))
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    """Answer for a mistake outside of the API; Django has logged it."""
+    del request
+    return error_response(InternalError())

@@ -1,0 +1,260 @@
+"""The wiring: the only module that knows concrete classes. Import it once Django is set up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from rollwave.balancers.caddy import CaddyBalancer
+from rollwave.balancers.drain_file import DrainFileBalancer
+from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.engine.effects import Effects
+from rollwave.engine.service import Engine
+from rollwave.executors.local import LocalExecutor
+from rollwave.host import driver_source
+from rollwave.packages.file_store import FilePackages
+from rollwave.packages.signing import SigningKey, TrustedKeys
+from rollwave.ports.balancer import BalancerPoolError
+from rollwave.ports.executor import Host
+from rollwave.queue.embedded import EmbeddedQueue
+from rollwave.settings_file import (
+    CaddySettings,
+    DrainFileSettings,
+    HaproxySettings,
+    SettingsFile,
+    SettingsInvalidError,
+    read_settings,
+)
+from rollwave.store import jobs
+from rollwave.store.django_store import DjangoStore
+from rollwave.store.models import Group, Instance
+from rollwave.system import SystemClock, WriterThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from rollwave.engine.offload import Offload
+    from rollwave.engine.releases import Releases
+    from rollwave.ports.balancer import Balancer, Member
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.executor import Executor
+    from rollwave.settings_file import BalancerSettings
+
+SETTINGS_NAME: Final = "rollwave.toml"
+SIGNING_KEY_NAME: Final = "signing.key"
+"""Private half of the first key pair, in ``keys/``; every ``*.pub`` and ``*.pem`` beside it is trusted."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Rollwave:
+    """
+    One running Rollwave.
+
+    Attributes:
+        settings: From its settings file.
+        clock: Time.
+        store: The truth.
+        packages: Where packages live.
+        executors: By the name that groups use.
+        balancers: By the name that groups use.
+        engine: Makes releases go on.
+        stopping: Set once the process is told to stop.
+    """
+
+    settings: SettingsFile
+    clock: Clock
+    store: ObservedStore
+    packages: FilePackages
+    executors: Mapping[str, Executor]
+    balancers: Mapping[str, Balancer]
+    engine: Engine
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_running: bool = False
+
+    @property
+    def releases(self) -> Releases:
+        """What can be done to deployments."""
+        return self.engine.releases
+
+    @property
+    def is_engine_running(self) -> bool:
+        """Whether releases go on."""
+        return self._is_running
+
+    async def run_engine(self) -> None:
+        """Run the engine until cancelled; no other process may work on the same data."""
+        # Whatever a process before us had claimed, it cannot be at work any more.
+        await asyncio.to_thread(self.store.release_all)
+        self._is_running = True
+        try:
+            await self.engine.run()
+        finally:
+            self._is_running = False
+
+
+class ObservedStore(DjangoStore):
+    """
+    The store, which tells after every commit.
+
+    Attributes:
+        listeners: Called from whatever thread committed; must not block.
+    """
+
+    def __init__(self) -> None:
+        self.listeners: list[Callable[[], None]] = []
+
+    def create(self, *arguments: Any, **named: Any) -> int:
+        """Create a deployment, then tell."""
+        created = super().create(*arguments, **named)
+        self._tell()
+        return created
+
+    def commit(self, *arguments: Any, **named: Any) -> Any:
+        """Commit, then tell."""
+        after = super().commit(*arguments, **named)
+        self._tell()
+        return after
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+
+def build(
+    data_dir: Path,
+    *,
+    executors: Mapping[str, Executor] | None = None,
+    balancers: Mapping[str, Balancer] | None = None,
+) -> Rollwave:
+    """
+    Wire a Rollwave over *data_dir*; the signing key pair is made where there is none.
+
+    Args:
+        data_dir: Holds ``rollwave.toml``, ``keys/``, ``packages/`` and the database.
+        executors: Instead of the real ones, for tests.
+        balancers: Instead of those in the settings file, for tests.
+
+    Raises:
+        SettingsInvalidError: If the settings file cannot be used, or a group needs what it does not define.
+        KeyUnreadableError: If a file in ``keys/`` is not a key.
+    """
+    settings_path = data_dir / SETTINGS_NAME
+    settings = read_settings(settings_path)
+    clock = SystemClock()
+    writer = WriterThread()
+    trusted = _trusted_keys(data_dir / "keys")
+    if executors is None:
+        pems = {key_id: key.pem for key_id, key in trusted.by_id.items()}
+        local = LocalExecutor(driver=driver_source(), trusted_keys=pems, parallel=settings.engine.parallel)
+        executors = {"local": local}
+    if balancers is None:
+        drain_files = DrainFiles(executors, offload=writer)
+        balancers = {
+            name: _balancer(one, drain_files=drain_files, clock=clock) for name, one in settings.balancers.items()
+        }
+    _check_groups(settings_path, executors=executors, balancers=balancers)
+    store = ObservedStore()
+    engine = Engine(
+        store,
+        effects=Effects(executors=executors, balancers=balancers, clock=clock),
+        balancers=balancers,
+        make_queue=EmbeddedQueue,  # type: ignore[arg-type]  # a queue awaits its worker; the engine says less
+        clock=clock,
+        offload=writer,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        lease_s=settings.engine.lease_s,
+    )
+    return Rollwave(
+        settings=settings,
+        clock=clock,
+        store=store,
+        packages=FilePackages(data_dir / "packages", trusted=trusted),
+        executors=executors,
+        balancers=balancers,
+        engine=engine,
+    )
+
+
+class DrainFiles:
+    """
+    Drain files of members, on the hosts of executors that can reach them.
+
+    Args:
+        executors: By name.
+        offload: Runs the store's blocking calls.
+    """
+
+    def __init__(self, executors: Mapping[str, Executor], *, offload: Offload) -> None:
+        self._executors = executors
+        self._offload = offload
+
+    async def put(self, member: Member, drained: bool) -> None:  # noqa: FBT001  # the balancer calls it so
+        """Create or remove the drain file of *member*."""
+        executor, host = await self._find(member)
+        await executor.set_drain(host, drained=drained)
+
+    async def is_there(self, member: Member) -> bool:
+        """Return whether *member* has its drain file."""
+        executor, host = await self._find(member)
+        return await executor.is_drained(host)
+
+    async def _find(self, member: Member) -> tuple[LocalExecutor, Host]:
+        name, host = await self._offload(_host_of, member)
+        executor = self._executors[name]
+        if not isinstance(executor, LocalExecutor):
+            raise BalancerPoolError(
+                f"executor {name!r} cannot place the drain file of {member.name}; use another balancer for this group",
+                member=member.name,
+            )
+        return executor, host
+
+
+def _host_of(member: Member) -> tuple[str, Host]:
+    group, _, place = member.name.partition("/")
+    server, _, port = place.rpartition(":")
+    instance = Instance.objects.select_related("group__app", "server").get(
+        group__name=group, server__name=server, port=int(port)
+    )
+    host = Host(
+        instance=member.name,
+        server=server,
+        address=member.address,
+        port=member.port,
+        deploy_path=jobs.deploy_path(instance, instance.group),
+    )
+    return instance.group.executor, host
+
+
+def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clock) -> Balancer:
+    match settings:
+        case CaddySettings(admin=admin):
+            return CaddyBalancer(admin, clock=clock)
+        case HaproxySettings(socket=endpoint):
+            return HaproxyBalancer(endpoint, clock=clock)
+        case DrainFileSettings(settle_s=settle_s):
+            return DrainFileBalancer(
+                set_drain=drain_files.put, is_drained=drain_files.is_there, clock=clock, settle_s=settle_s
+            )
+
+
+def _trusted_keys(directory: Path) -> TrustedKeys:
+    """Return the keys in *directory*; a first pair is made where there is none, so that packages can be signed here."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any(directory.iterdir()):
+        SigningKey.generate().save(directory / SIGNING_KEY_NAME)
+    return TrustedKeys.from_directory(directory)
+
+
+def _check_groups(path: Path, *, executors: Mapping[str, Executor], balancers: Mapping[str, Balancer]) -> None:
+    """Refuse to run without what groups need: their instances would neither be released nor kept in traffic."""
+    for name, executor, balancer in Group.objects.values_list("name", "executor", "balancer"):
+        if balancer and balancer not in balancers:
+            raise SettingsInvalidError(
+                path=path, key=f"balancers.{balancer}", reason=f"it is missing, and group {name} needs it"
+            )
+        if executor not in executors:
+            raise SettingsInvalidError(path=path, key="", reason=f"group {name} needs executor {executor!r}")

@@ -1,0 +1,161 @@
+"""The settings file ``rollwave.toml`` of a data directory: what differs from one installation to the next."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from rollwave.domain.errors import RollwaveError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class SettingsInvalidError(RollwaveError):
+    """The settings file cannot be used; the server does not start."""
+
+    code = "settings.invalid"
+
+    def __init__(self, *, path: Path, key: str, reason: str) -> None:
+        where = f"{path}: {key}" if key else str(path)
+        super().__init__(f"{where}: {reason}", path=str(path), key=key, reason=reason)
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: unknown keys are mistakes."""
+
+
+class CaddySettings(_Section, frozen=True, tag_field="kind", tag="caddy"):
+    """
+    Caddy, through its admin API.
+
+    Attributes:
+        admin: Its address, for example ``http://127.0.0.1:2019``.
+    """
+
+    admin: str
+
+
+class HaproxySettings(_Section, frozen=True, tag_field="kind", tag="haproxy"):
+    """
+    HAProxy, through its runtime API.
+
+    Attributes:
+        socket: Path of the admin socket, or ``host:port``.
+    """
+
+    socket: str
+
+
+class DrainFileSettings(_Section, frozen=True, tag_field="kind", tag="drain_file"):
+    """
+    Any balancer that watches a health page, which answers "no" while the drain file is there.
+
+    Attributes:
+        settle_s: After how long the balancer is sure to have noticed, in seconds.
+    """
+
+    settle_s: float
+
+
+BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings
+"""How to reach one balancer; ``kind`` tells which."""
+
+
+class Limits(_Section, frozen=True):
+    """
+    What is refused.
+
+    Attributes:
+        package_bytes: Largest package, in bytes of its archive.
+    """
+
+    package_bytes: int = 4 * 1024**3
+
+
+class EngineSettings(_Section, frozen=True):
+    """
+    How the engine works.
+
+    Attributes:
+        lease_s: After how long without a sign of life a worker is replaced, in seconds.
+        parallel: Most host commands at once on this machine; None: two per processor.
+    """
+
+    lease_s: float = 10.0
+    parallel: int | None = None
+
+
+class LogSettings(_Section, frozen=True):
+    """
+    What is written to stderr.
+
+    Attributes:
+        format: Lines for people, or JSON for machines.
+        level: The least severe that is written.
+    """
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    All settings; the defaults are those of an installation without a file.
+
+    Attributes:
+        limits, engine, log: Tables of the same name.
+        balancers: By the name that groups use, from ``[balancers.NAME]``.
+    """
+
+    limits: Limits = Limits()
+    engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
+    balancers: dict[str, BalancerSettings] = {}
+
+
+_TABLES: Final[dict[str, Any]] = {"limits": Limits, "engine": EngineSettings, "log": LogSettings}
+
+
+def read_settings(path: Path) -> SettingsFile:
+    """
+    Return the settings in *path*; the defaults where there is no such file.
+
+    Raises:
+        SettingsInvalidError: If it cannot be read, or says something that nobody understands; it names the key.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return SettingsFile()
+    except (OSError, ValueError) as error:
+        raise SettingsInvalidError(path=path, key="", reason=str(error)) from error
+    known = [*_TABLES, "balancers"]
+    for name in document:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+            raise SettingsInvalidError(path=path, key=name, reason=f"no such table; {hint}")
+    tables = {name: _read(path, name, document[name], _TABLES[name]) for name in _TABLES if name in document}
+    balancers = {
+        name: _read(path, f"balancers.{name}", table, BalancerSettings)
+        for name, table in _table(path, "balancers", document.get("balancers", {})).items()
+    }
+    return SettingsFile(**tables, balancers=balancers)
+
+
+def _read(path: Path, key: str, content: Any, kind: Any) -> Any:
+    try:
+        return msgspec.convert(_table(path, key, content), kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        raise SettingsInvalidError(path=path, key=key + place.rstrip("`"), reason=reason) from error
+
+
+def _table(path: Path, key: str, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise SettingsInvalidError(path=path, key=key, reason="expected a table")
+    return content

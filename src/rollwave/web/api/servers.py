@@ -1,0 +1,90 @@
+"""Servers: machines, each with the instances of all groups that it carries."""
+
+from typing import Annotated, Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from ninja import Body, Router
+
+from rollwave.domain.errors import NotFoundError
+from rollwave.store.models import Instance, Server
+from rollwave.web import fleet
+from rollwave.web.api.auth import actor_of
+from rollwave.web.api.errors import answers
+from rollwave.web.api.instances import InstanceOut, shown
+from rollwave.web.api.output import Output, found
+from rollwave.web.fields import Input
+from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
+
+router = Router(tags=["fleet"])
+
+
+class ServerOut(Output):
+    """A machine."""
+
+    name: str
+    address: str
+    site: str
+    offline: bool
+    instance_count: int
+
+
+class ServerDetail(ServerOut):
+    """A machine with what runs on it."""
+
+    instances: list[InstanceOut]
+
+
+class Reason(Input):
+    """Why something is done; kept in the audit log."""
+
+    reason: str = ""
+
+
+@router.get("", response=answers(ok=list[ServerOut]))
+def list_servers(request: HttpRequest) -> list[ServerOut]:
+    """List all servers."""
+    del request
+    return [ServerOut.model_validate(row) for row in _counted()]
+
+
+@router.get("/{name}", response=answers(NotFoundError, ok=ServerDetail))
+def read_server(request: HttpRequest, name: str) -> ServerDetail:
+    """Read one server with the instances of all groups on it."""
+    del request
+    return _detail(name)
+
+
+_SWITCHED = answers(NotFoundError, MalformedRequestError, InvalidRequestError, TooLargeError, ok=ServerDetail)
+
+
+@router.post("/{name}/offline", response=_SWITCHED)
+def take_offline(
+    request: HttpRequest, name: str, body: Annotated[Reason, Body(default_factory=Reason)]
+) -> ServerDetail:
+    """Say that a server is down: its instances leave every plan and count against no budget."""
+    fleet.set_offline(name, offline=True, actor=actor_of(request), reason=body.reason)
+    return _detail(name)
+
+
+@router.post("/{name}/online", response=_SWITCHED)
+def take_online(request: HttpRequest, name: str, body: Annotated[Reason, Body(default_factory=Reason)]) -> ServerDetail:
+    """Say that a server is back."""
+    fleet.set_offline(name, offline=False, actor=actor_of(request), reason=body.reason)
+    return _detail(name)
+
+
+def _counted() -> Any:
+    return Server.objects.annotate(instance_count=Count("instances"))
+
+
+def _detail(name: str) -> ServerDetail:
+    row = found(_counted().filter(name=name).first(), kind="server", name=name)
+    return ServerDetail(
+        name=row.name,
+        address=row.address,
+        site=row.site,
+        offline=row.offline,
+        instance_count=row.instance_count,
+        instances=shown(Instance.objects.filter(server=row.pk).order_by("group__name", "port")),
+    )

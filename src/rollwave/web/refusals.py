@@ -1,0 +1,117 @@
+"""What the API refuses by itself, before or beside the domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollwave.domain.errors import RollwaveError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rollwave.web.problems import Problem
+
+
+class UnauthorizedError(RollwaveError):
+    """The request carries no token, or one that is not valid (any more)."""
+
+    code = "auth.unauthorized"
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"{reason}; send `Authorization: Bearer TOKEN` (the first is in the file `token` of the data directory)",
+            reason=reason,
+        )
+
+
+class MalformedRequestError(RollwaveError):
+    """The body is not the JSON that it should be, or a header cannot be read."""
+
+    code = "request.malformed"
+
+    def __init__(self, *, reason: str, field: str | None = None) -> None:
+        super().__init__(f"the request cannot be read: {reason}", reason=reason, **({"field": field} if field else {}))
+
+
+class InvalidRequestError(RollwaveError):
+    """Fields of the request are missing, unknown or out of range; all of them are named at once."""
+
+    code = "request.invalid"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(
+            f"{first.message}{more}", field=first.path or None, problems=[problem.to_json() for problem in problems]
+        )
+
+
+class InvalidSpecError(InvalidRequestError):
+    """The spec has problems; nothing was changed."""
+
+    code = "spec.invalid"
+
+
+class TooLargeError(RollwaveError):
+    """The body is larger than this server takes."""
+
+    code = "request.too_large"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"the body is larger than {limit} bytes, which is the limit here", limit=limit)
+
+
+class UnknownRouteError(RollwaveError):
+    """There is nothing at this address."""
+
+    code = "request.unknown_route"
+
+    def __init__(self, *, path: str) -> None:
+        super().__init__(f"there is nothing at {path}; /api/v1/openapi.json lists what there is", path=path)
+
+
+class WrongMethodError(RollwaveError):
+    """The address exists, and not with this method."""
+
+    code = "request.method_not_allowed"
+
+    def __init__(self, *, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"{method} is not possible here, only {', '.join(allowed)}", method=method, allowed=list(allowed)
+        )
+
+
+class TokenExistsError(RollwaveError):
+    """A token of this name is there already."""
+
+    code = "token.exists"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(f"there is a token {name!r} already; choose another name, or delete that one first", name=name)
+
+
+class LastTokenError(RollwaveError):
+    """Without the last token nobody could ask for anything any more."""
+
+    code = "token.last"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(f"{name!r} is the last token that is valid; make another one first", name=name)
+
+
+class UnavailableError(RollwaveError):
+    """Something that the answer needs does not work right now; trying again is right."""
+
+    code = "server.unavailable"
+
+    def __init__(self, *, what: str, reason: str) -> None:
+        super().__init__(f"{what} is not available: {reason}; try again", what=what, reason=reason)
+
+
+class InternalError(RollwaveError):
+    """A mistake of the server, which is in its log."""
+
+    code = "server.internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("the server made a mistake; its log tells what happened")

@@ -1,0 +1,168 @@
+"""The server: API and engine in one process and one event loop, over one data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import django
+import structlog
+import uvicorn
+
+from rollwave.domain.errors import RollwaveError
+from rollwave.settings_file import read_settings
+from rollwave.web import logs
+from rollwave.web.data_dir import DataDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rollwave.bootstrap import Rollwave
+
+log = structlog.get_logger()
+
+GRACE_S: Final = 5
+"""How long requests may go on after the process was told to stop, in seconds. Releases need none: they go on later."""
+
+BACKLOG: Final = 512
+
+
+class AddressInUseError(RollwaveError):
+    """The address cannot be listened on."""
+
+    code = "serve.address_unusable"
+
+    def __init__(self, *, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"cannot listen on {host} port {port}: {reason}; choose another with --host and --port (0: any free one)",
+            host=host,
+            port=port,
+            reason=reason,
+        )
+
+
+def serve(
+    data_dir: Path, *, host: str = "127.0.0.1", port: int = 8080, wire: Callable[[Path], Rollwave] | None = None
+) -> None:
+    """
+    Run until SIGTERM or SIGINT; then end requests and return. Being killed instead costs nothing but those requests.
+
+    Args:
+        data_dir: Where everything is kept; made and migrated as needed.
+        host: Address to listen on.
+        port: Port; 0 for any free one, which is then in the file ``endpoint``.
+        wire: Instead of `rollwave.bootstrap.build`, for tests.
+
+    Raises:
+        DataDirBusyError: If another process serves *data_dir*.
+        AddressInUseError: If the address is taken, or none of this machine.
+        SettingsInvalidError: If the settings file cannot be used.
+    """
+    place = DataDir(data_dir)
+    logs.configure(read_settings(place.path / "rollwave.toml").log)
+    with place.owned(), _listening(host, port) as listener:
+        _set_up_django(place)
+        # Models can be imported only now.
+        from rollwave.bootstrap import build  # noqa: PLC0415
+        from rollwave.web import tokens  # noqa: PLC0415
+        from rollwave.web.context import install  # noqa: PLC0415
+
+        rollwave = (wire or build)(place.path)
+        install(rollwave)
+        tokens.make_first(place.token_file, now=rollwave.clock.now())
+        asyncio.run(_run(rollwave, place, listener))
+
+
+def _set_up_django(place: DataDir) -> None:
+    os.environ["ROLLWAVE_DATA"] = str(place.path)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "rollwave.web.settings"
+    tempfile.tempdir = str(place.uploads)
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415  # needs the settings
+
+    call_command("migrate", verbosity=0)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise AddressInUseError(host=host, port=port, reason=str(error)) from error
+    with listener:
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def _run(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> None:
+    server = _Server(_configuration(rollwave))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        rollwave.stopping.set()
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    engine = loop.create_task(rollwave.run_engine(), name="engine")
+    # An engine that broke takes the server down with it: a supervisor restarts both, and nothing is lost.
+    engine.add_done_callback(lambda _: stop())
+    address = _address_of(listener)
+    with place.endpoint(address):
+        announced = loop.create_task(_announce(server, address, place))
+        await server.serve(sockets=[listener])
+        announced.cancel()
+    engine.cancel()
+    with suppress(asyncio.CancelledError):
+        await engine
+    log.info("stopped")
+
+
+def _configuration(rollwave: Rollwave) -> uvicorn.Config:
+    from django.core.asgi import get_asgi_application  # noqa: PLC0415  # needs the settings
+
+    from rollwave.web.api.errors import error_response  # noqa: PLC0415
+    from rollwave.web.body_limit import BodyLimit  # noqa: PLC0415
+
+    def refuse(error: RollwaveError) -> tuple[int, bytes]:
+        response = error_response(error)
+        return response.status_code, response.content
+
+    guarded = BodyLimit(get_asgi_application(), package_limit=rollwave.settings.limits.package_bytes, refuse=refuse)
+    return uvicorn.Config(
+        guarded,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+async def _announce(server: uvicorn.Server, address: str, place: DataDir) -> None:
+    # Uvicorn tells nobody when it has started.
+    while not server.started:  # noqa: ASYNC110  # for the same reason
+        await asyncio.sleep(0.01)
+    sys.stdout.write(f"Rollwave is ready at {address} (data in {place.path}, first token in {place.token_file})\n")
+    sys.stdout.flush()
+
+
+def _address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,119 @@
+"""Bringing the inventory to a spec: checked as a whole, done in one transaction, all or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from rollwave.store import fleets
+from rollwave.store.deployments import active_of
+from rollwave.store.dialect import snapshot
+from rollwave.store.models import App, AuditEntry, Group, Instance, Server
+from rollwave.web.context import services
+from rollwave.web.fleet import look_again
+from rollwave.web.refusals import InvalidSpecError
+from rollwave.web.spec.changes import Change, Do, changes
+from rollwave.web.spec.check import check
+from rollwave.web.spec.format import parse
+from rollwave.web.spec.inventory import read
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from rollwave.web.spec.inventory import Inventory
+
+
+def apply_spec(document: Any, *, prune: bool, dry_run: bool, actor: str) -> list[Change]:
+    """
+    Bring the inventory to *document*; return what was done, or for a dry run what would be.
+
+    Raises:
+        InvalidSpecError: With everything that is wrong; nothing was changed.
+    """
+    if dry_run:
+        with snapshot():
+            return _decided(document, prune=prune)[0]
+    rollwave = services()
+    with transaction.atomic():
+        decided, inventory = _decided(document, prune=prune)
+        active = _write(decided, inventory, actor=actor, now=rollwave.clock.now())
+    look_again(active)
+    return decided
+
+
+def _decided(document: Any, *, prune: bool) -> tuple[list[Change], Inventory]:
+    spec, problems = parse(document)
+    rollwave = services()
+    inventory = read(executors=frozenset(rollwave.executors), balancers=frozenset(rollwave.balancers))
+    decided = changes(spec, inventory, prune=prune)
+    problems += check(spec, inventory, decided) if spec.mentioned else []
+    if problems:
+        raise InvalidSpecError(problems)
+    return decided, inventory
+
+
+def _write(decided: Collection[Change], inventory: Inventory, *, actor: str, now: datetime) -> list[int]:
+    """Do everything; return the deployments that have to look again."""
+    todo = [change for change in decided if change.do is not Do.UNCHANGED]
+    active: set[int] = set()
+    for change in todo:
+        if change.kind == "app":
+            App.objects.update_or_create(name=change.name, defaults=dict(change.values))
+        elif change.kind == "server":
+            active |= _write_server(change, actor=actor, now=now)
+        elif change.kind == "group":
+            _write_group(change)
+    touched = _write_instances([change for change in todo if change.place], inventory)
+    touched |= set(Group.objects.filter(name__in=_names(todo, "group")).values_list("id", flat=True))
+    fleets.touch(touched)
+    AuditEntry.objects.bulk_create([_audited(change, actor=actor, now=now) for change in todo])
+    return sorted(active | set(active_of(touched)))
+
+
+def _write_server(change: Change, *, actor: str, now: datetime) -> set[int]:
+    values = dict(change.values)
+    offline = values.pop("offline", False)
+    row, is_new = Server.objects.update_or_create(name=change.name, defaults=values)
+    fleets.touch_servers([row.pk])
+    active: set[int] = set()
+    if row.offline is not offline and (is_new or "offline" in change.values):
+        store = services().store
+        active |= set(store.set_offline(change.name, offline=offline, actor=actor, reason="spec", at=now))
+    return active | set(active_of(set(Instance.objects.filter(server=row).values_list("group_id", flat=True))))
+
+
+def _write_group(change: Change) -> None:
+    values = dict(change.values)
+    if "app" in values:
+        values["app"] = App.objects.get(name=values["app"])
+    Group.objects.update_or_create(name=change.name, defaults=values)
+
+
+def _write_instances(todo: Collection[Change], inventory: Inventory) -> set[int]:
+    """Create and delete instances in bulk; return their groups."""
+    places = [change.place for change in todo if change.place and change.do is Do.CREATE]
+    groups = _ids(Group, {change.place.group for change in todo if change.place})
+    servers = _ids(Server, {place.server for place in places})
+    Instance.objects.bulk_create(
+        [Instance(group_id=groups[one.group], server_id=servers[one.server], port=one.port) for one in places]
+    )
+    gone = [inventory.instances[change.place] for change in todo if change.place and change.do is Do.DELETE]
+    for start in range(0, len(gone), 500):
+        Instance.objects.filter(id__in=gone[start : start + 500]).delete()
+    return set(groups.values())
+
+
+def _ids(model: Any, names: set[str]) -> Mapping[str, int]:
+    return {name: one for name, one in model.objects.values_list("name", "id") if name in names}
+
+
+def _names(todo: Collection[Change], kind: str) -> list[str]:
+    return [change.name for change in todo if change.kind == kind]
+
+
+def _audited(change: Change, *, actor: str, now: datetime) -> AuditEntry:
+    data = {"before": dict(change.before), "after": dict(change.values)} if change.values else {}
+    action = f"{change.kind}.{change.do.value}"
+    return AuditEntry(at=now, actor=actor, action=action, subject=change.name, data=data)
