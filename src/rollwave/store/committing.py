@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import F
 
 from rollwave.domain.errors import StateConflictError
+from rollwave.domain.evolve import touched
 from rollwave.domain.model import Progress, Stage, Standing
 from rollwave.domain.progress import next_due
 from rollwave.ports.store import Loaded
@@ -143,9 +144,12 @@ def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None
     before, after = loaded.state, decision.state
     _write_deployment(loaded, after, at=at)
     _write_slices(before, after)
-    _write_targets(before, after)
+    touched_ids = sorted(touched(decision.facts))
+    _write_targets(before, after, touched_ids)
     instances = [
-        (one.id, one.failed, one.new, one.version) for id_, one in after.fleet.items() if one is not before.fleet[id_]
+        (one.id, one.failed, one.new, one.version)
+        for one in (after.fleet[id_] for id_ in touched_ids)
+        if one is not before.fleet[one.id]
     ]
     if instances:
         execute(_CHANGE_INSTANCES, pack(instances))
@@ -185,7 +189,7 @@ def _write_slices(before: State, after: State) -> None:
     )
 
 
-def _write_targets(before: State, after: State) -> None:
+def _write_targets(before: State, after: State, touched_ids: Sequence[int]) -> None:
     """
     Write the targets that the decision changed.
 
@@ -194,8 +198,8 @@ def _write_targets(before: State, after: State) -> None:
     """
     deployment_id = after.deployment.id
     changed, failing = [], []
-    for instance_id, one in after.targets.items():
-        was = before.targets[instance_id]
+    for instance_id in touched_ids:
+        was, one = before.targets[instance_id], after.targets[instance_id]
         if one is was:
             continue
         if one.standing is Standing.IN_FLIGHT and one.slice == was.slice:

@@ -33,7 +33,9 @@ def pack(rows: Sequence[Sequence[object]]) -> str:
 
 def timestamp(at: datetime) -> str:
     """Return *at* as the text that a datetime column takes from a `recordset`."""
-    return str(at.astimezone(UTC).replace(tzinfo=None))
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(" ").removesuffix("+00:00")
 
 
 @contextmanager

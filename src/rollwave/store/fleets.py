@@ -37,7 +37,7 @@ def read(name: str) -> Fleet:
         group = Group.objects.select_related("app").get(name=name)
     except Group.DoesNotExist:
         raise NotFoundError(kind="group", name=name) from None
-    instances = instances_of(group.id, busy_servers=busy_servers(group.id))
+    instances = instances_of(group.id, busy_servers=busy_servers(group.id, sharing_with(name)))
     stable, before_stable = stable_packages(_ended(group.id))
     current = active(group.id)
     return Fleet(
@@ -80,8 +80,14 @@ def sharing_with(group: str) -> Sequence[GroupVersion]:
     return [GroupVersion(*row) for row in found]
 
 
-def busy_servers(group_id: int, *, but_for: int | None = None) -> frozenset[str]:
-    """Return the servers of a group that another group has out of traffic; what group *but_for* does is not counted."""
+def busy_servers(group_id: int, sharing: Sequence[GroupVersion], *, but_for: int | None = None) -> frozenset[str]:
+    """
+    Return the servers of a group that one of those that share servers with it has out of traffic.
+
+    What group *but_for* does is not counted.
+    """
+    if not sharing:
+        return frozenset()
     found = fetch(
         f"""
         SELECT {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
@@ -118,7 +124,7 @@ def _neighbor(group: GroupVersion, *, seen_by: int) -> Neighbor:
     settings = Group.objects.values_list("config", flat=True).get(id=group.id)
     return neighbor(
         group.name,
-        fleet=instances_of(group.id, busy_servers=busy_servers(group.id, but_for=seen_by)),
+        fleet=instances_of(group.id, busy_servers=busy_servers(group.id, sharing_with(group.name), but_for=seen_by)),
         targets={target.instance_id: target for target in targets},
         deployment=deployment_value(current) if current else None,
         max_unavailable_percent=codec.config(settings).max_unavailable_percent,

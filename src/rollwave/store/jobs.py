@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.model import Target
-    from rollwave.store.models import Group, Package, Slice
+    from rollwave.store.models import Package, Slice
 
 _PLACEHOLDERS: Final = ("server", "port", "app", "group")
 """What a deploy path may name in braces."""
@@ -37,6 +37,8 @@ def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
     )
     targets = _targets(slice_row)
     instances = Instance.objects.select_related("server").in_bulk([target.instance_id for target in targets])
+    for instance in instances.values():
+        instance.group = deployment.group
     package = signed_package(deployment.goal)
     return tuple(
         _job(target, instances[target.instance_id], deployment=deployment, package=package, now=now)
@@ -66,23 +68,19 @@ def signed_package(row: Package) -> SignedPackage:
     )
 
 
-def instance_name(instance: Instance, group: Group) -> str:
-    """Return the unique name of an instance that was read with its server."""
-    return f"{group.name}/{instance.server.name}:{instance.port}"
-
-
-def member_of(instance: Instance, group: Group) -> Member:
-    """Return an instance, read with its server, as its balancer sees it."""
+def member_of(instance: Instance) -> Member:
+    """Return an instance, read with its server and group, as its balancer sees it."""
     return Member(
-        pool=group.pool,
-        name=instance_name(instance, group),
+        pool=instance.group.pool,
+        name=instance.name,
         address=instance.server.address,
         port=instance.port,
     )
 
 
-def deploy_path(instance: Instance, group: Group) -> str:
-    """Return the directory of an instance that was read with its server."""
+def deploy_path(instance: Instance) -> str:
+    """Return the directory of an instance that was read with its server and group."""
+    group = instance.group
     values = (instance.server.name, str(instance.port), group.app.name, group.name)
     path = group.deploy_path
     for placeholder, value in zip(_PLACEHOLDERS, values, strict=True):
@@ -97,11 +95,11 @@ def _job(target: Target, instance: Instance, *, deployment: Deployment, package:
     plan = HostPlan(
         deployment_id=deployment.id,
         host=Host(
-            instance=instance_name(instance, group),
+            instance=instance.name,
             server=instance.server.name,
             address=instance.server.address,
             port=instance.port,
-            deploy_path=deploy_path(instance, group),
+            deploy_path=deploy_path(instance),
         ),
         package=package,
         previous_version=previous.version if previous else None,
@@ -118,7 +116,7 @@ def _job(target: Target, instance: Instance, *, deployment: Deployment, package:
     return Job(
         target=target,
         plan=plan,
-        member=member_of(instance, group) if group.balancer else None,
+        member=member_of(instance) if group.balancer else None,
         balancer=group.balancer,
         executor=group.executor,
         drain_timeout_s=group.drain_timeout_s,

@@ -21,7 +21,7 @@ def load(deployment_id: int, *, cached: Loaded | None = None) -> Loaded:
         return cached
     row = row_of(deployment_id)
     sharing = fleets.sharing_with(row.group.name)
-    busy_servers = fleets.busy_servers(row.group.id) if sharing else frozenset()
+    busy_servers = fleets.busy_servers(row.group.id, sharing)
     instances = fleets.instances_of(row.group.id, busy_servers=busy_servers)
     return Loaded(
         state=State(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.facts import Fact
+    from rollwave.domain.model import Progress, Stage
     from rollwave.ports.store import Transition
 
 _COLUMNS = ("deployment_id", "seq", "at", "kind", "instance_id", "data")
@@ -34,21 +35,17 @@ class Log:
 
     def add_transitions(self, deployment_id: int, slice_number: int, transitions: Iterable[Transition]) -> None:
         """Add what a worker saw, each at its own time."""
-        self._events[deployment_id] += [
-            (
-                timestamp(one.at),
-                codec.STAGE_CHANGED,
-                one.instance_id,
-                codec.StageChanged(
-                    slice=slice_number,
-                    attempt=one.attempt,
-                    stage=one.stage,
-                    progress=one.progress,
-                    failure=one.failure,
-                ),
-            )
-            for one in transitions
-        ]
+        events = self._events[deployment_id]
+        # Most of a thousand targets in a row say one of ten things; each is put into words once.
+        said: dict[tuple[Stage, Progress, int], str] = {}
+        for one in transitions:
+            what = (one.stage, one.progress, one.attempt)
+            text = said.get(what)
+            if text is None or one.failure is not None:
+                text = codec.stage_changed(one, slice_number=slice_number)
+                if one.failure is None:
+                    said[what] = text
+            events.append((timestamp(one.at), codec.STAGE_CHANGED, one.instance_id, text))
 
     def write(self) -> None:
         """Number the events of each deployment on from its last one, and append them."""

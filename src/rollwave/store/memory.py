@@ -218,7 +218,7 @@ class MemoryStore:
             row.state,
             targets=dict(row.targets),
             fleet={one: self._seen(self._instances[one], neighbors) for one in self._by_group[group]},
-            neighbors=tuple(self._neighbor(name) for name in neighbors),
+            neighbors=tuple(self._neighbor(name, seen_by=group) for name in neighbors),
         )
         return Loaded(state=state, version=row.version, group_versions=versions)
 
@@ -229,29 +229,31 @@ class MemoryStore:
     def _seen(self, row: _InstanceRow, neighbors: Sequence[str]) -> Instance:
         if not neighbors:
             return row.instance
-        return replace(row.instance, busy_elsewhere=self._is_busy(row.instance.server, but_for=row.group))
+        return replace(row.instance, busy_elsewhere=self._is_busy(row.instance.server, but_for={row.group}))
 
     def _target(self, instance_id: int, group: str) -> Target | None:
         active = self._active.get(group)
         return self._deployments[active].targets.get(instance_id) if active else None
 
-    def _is_busy(self, server: str, *, but_for: str) -> bool:
-        """Return whether another group has *server* out of traffic."""
+    def _is_busy(self, server: str, *, but_for: set[str]) -> bool:
+        """Return whether a group other than these has *server* out of traffic."""
         return any(
             self._instances[one].instance.server == server
             and is_working(self._instances[one].instance, self._target(one, name))
-            for name in self._groups_of_server[server] - {but_for}
+            for name in self._groups_of_server[server] - but_for
             for one in self._by_group[name]
         )
 
-    def _neighbor(self, name: str) -> Neighbor:
+    def _neighbor(self, name: str, *, seen_by: str) -> Neighbor:
+        """Return a group as *seen_by* sees it, whose own work is not in it: its decisions count that themselves."""
         active = self._active.get(name)
         row = self._deployments[active] if active else None
         rows = [self._instances[one] for one in self._by_group[name]]
         return neighbor(
             name,
             fleet=[
-                replace(one.instance, busy_elsewhere=self._is_busy(one.instance.server, but_for=name)) for one in rows
+                replace(one.instance, busy_elsewhere=self._is_busy(one.instance.server, but_for={name, seen_by}))
+                for one in rows
             ],
             targets=row.targets if row else {},
             deployment=row.state.deployment if row else None,
