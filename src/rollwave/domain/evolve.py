@@ -64,6 +64,22 @@ def fold(state: State, log: Iterable[facts.Fact]) -> State:
     return state
 
 
+def touched(log: Iterable[facts.Fact]) -> frozenset[int]:
+    """Return the ids of the instances whose target or flags the facts of *log* may have changed."""
+    return frozenset(instance_id for fact in log for instance_id in _touched(fact))
+
+
+def _touched(fact: facts.Fact) -> Iterable[int]:
+    match fact:
+        case facts.SliceOpened(entries=pairs) | facts.TargetsFailing(failures=pairs):
+            return (instance_id for instance_id, _ in pairs)
+        case facts.TargetsSettled(settlements=settlements):
+            return (settlement.instance_id for settlement in settlements)
+        case facts.TargetsLeft(instance_ids=instance_ids) | facts.TargetsReset(instance_ids=instance_ids):
+            return instance_ids
+    return ()
+
+
 def _with_deployment(state: State, **changes: Any) -> State:
     return carry_on(state, replace(state, deployment=replace(state.deployment, **changes)))
 

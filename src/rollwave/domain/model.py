@@ -47,6 +47,9 @@ class Phase(Enum):
 class Stage(Enum):
     """One step of a target's chain. PROVE may stand in for the middle of it; RESTORE follows a failure."""
 
+    # Members are single objects, and tables go by them a million times a release: identity is the hash.
+    __hash__ = object.__hash__
+
     MARKDOWN = "markdown"
     DOWNLOAD = "download"
     INSTALL = "install"
@@ -59,6 +62,8 @@ class Stage(Enum):
 class Progress(Enum):
     """How the stage that was last begun went."""
 
+    __hash__ = object.__hash__
+
     RUNNING = "running"
     UNKNOWN = "unknown"
     SUCCESS = "success"
@@ -67,6 +72,8 @@ class Progress(Enum):
 
 class Standing(Enum):
     """What a target is to its deployment; the stage and progress beside it tell the details."""
+
+    __hash__ = object.__hash__
 
     PENDING = "pending"
     IN_FLIGHT = "in_flight"
@@ -85,6 +92,8 @@ class Standing(Enum):
 
 class Entry(Enum):
     """How an attempt enters the chain; fixed when the target is admitted."""
+
+    __hash__ = object.__hash__
 
     FULL = "full"
     """In traffic (or never yet): all five stages."""

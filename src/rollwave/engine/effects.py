@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain.model import Failure, Progress, Stage
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
-from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostUnreachableError, HostVerb
+from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostVerb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,12 +115,7 @@ class Effects:
 
     async def _on_host(self, job: Job, stage: Stage, command: HostCommand) -> Outcome:
         try:
-            async with asyncio.timeout(_limit_s(job.plan, stage)):
-                report = await self._executors[job.executor].run(command)
-        except TimeoutError:
-            return _unknown(stage, HostUnknownError.code, f"no answer from {job.plan.host.instance} in time")
-        except HostUnreachableError as error:
-            return _unknown(stage, error.code, error.message)
+            report = await self._executors[job.executor].run(command)
         except HostUnknownError as error:
             return _unknown(stage, error.code, error.message)
         if report.code == "host.deadline_passed":
@@ -181,20 +175,6 @@ class _Patience:
         await self._clock.sleep(self._next_s)
         self._next_s = min(2 * self._next_s, LONGEST_WAIT_S)
         return True
-
-
-def _limit_s(plan: HostPlan, stage: Stage) -> float:
-    lifecycle_s = 2 * plan.command_timeout_s
-    return (
-        MARGIN_S
-        + {
-            Stage.DOWNLOAD: DOWNLOAD_LIMIT_S,
-            Stage.INSTALL: lifecycle_s,
-            Stage.VERIFY: plan.startup_timeout_s,
-            Stage.PROVE: 0,
-            Stage.RESTORE: lifecycle_s + plan.startup_timeout_s,
-        }[stage]
-    )
 
 
 def _outcome(stage: Stage, report: HostReport) -> Outcome:

@@ -149,6 +149,7 @@ class Executor(Protocol):
     Reaches hosts. Safe to call from many coroutines at once.
 
     A command that the host refuses (fence, deadline, plan hash) is a report in state FAILED with a ``host.*`` code.
+    Every call ends: an executor bounds it by what the plan allows the verb, and then says that it does not know.
     """
 
     async def run(self, command: HostCommand) -> HostReport:

@@ -123,9 +123,14 @@ class Claim:
     jobs: tuple[Job, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Transition:
-    """One target's stage began or ended. Durable before the effect that follows it."""
+    """
+    One target's stage began or ended. Durable before the effect that follows it.
+
+    Never changed once made. It is not frozen only because a release makes ten for each target, and a frozen one costs
+    three times as much.
+    """
 
     instance_id: int
     attempt: int
