@@ -97,7 +97,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
 def keep(console: Console, lab: Lab) -> None:
     """Leave the lab serving until Ctrl-C."""
     console.print(f"\nStill serving on {lab.url}; Rollwave's API is at {lab.endpoint}.")
-    console.print(f"Try: ./dev rollwave --data {lab.data} get groups    Stop with Ctrl-C.")
+    console.print(f"Try: ./dev rollwave get groups --data {lab.data}    Stop with Ctrl-C.")
     try:
         while True:
             time.sleep(3600)

@@ -147,7 +147,7 @@ class Story:
 
     def _cli(self, *arguments: str) -> Any:
         """Run the command line; return its JSON answer."""
-        argv = [str(BIN / "rollwave"), "--data", str(self._lab.data), "--json", *arguments]
+        argv = [str(BIN / "rollwave"), *arguments, "--json", "--data", str(self._lab.data)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LabError(f"rollwave {' '.join(arguments)} failed:\n{done.stderr}{done.stdout}")
@@ -219,7 +219,7 @@ class _Tree:
     """Shows the live tree of a release while the story goes on."""
 
     def __init__(self, lab: Lab, deployment: int, *, shown: bool) -> None:
-        self._argv = [str(BIN / "rollwave"), "--data", str(lab.data), "get", "deployment", str(deployment), "--watch"]
+        self._argv = [str(BIN / "rollwave"), "get", str(deployment), "--watch", "--data", str(lab.data)]
         self._shown = shown
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -231,8 +231,17 @@ def _host_of(member: Member) -> tuple[str, Host]:
 
 def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clock) -> Balancer:
     match settings:
-        case CaddySettings(admin=admin):
+        case CaddySettings(admin=admin, membership="admin_api"):
             return CaddyBalancer(admin, clock=clock)
+        case CaddySettings(admin=admin, settle_s=settle_s):
+            # Caddy watches the health page; what it has in flight it still tells.
+            return DrainFileBalancer(
+                set_drain=drain_files.put,
+                is_drained=drain_files.is_there,
+                clock=clock,
+                settle_s=settle_s,
+                in_flight=CaddyBalancer(admin, clock=clock).in_flight,
+            )
         case HaproxySettings(socket=endpoint):
             return HaproxyBalancer(endpoint, clock=clock)
         case DrainFileSettings(settle_s=settle_s):

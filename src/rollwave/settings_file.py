@@ -30,13 +30,19 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class CaddySettings(_Section, frozen=True, tag_field="kind", tag="caddy"):
     """
-    Caddy, through its admin API.
+    Caddy.
 
     Attributes:
-        admin: Its address, for example ``http://127.0.0.1:2019``.
+        admin: Address of its admin API, for example ``http://127.0.0.1:2019``.
+        membership: How members come and go. ``health_page``: Caddy watches a page that answers "no" while the drain
+            file is there; loses no request. ``admin_api``: the configuration is rewritten; see ``docs/balancers.md``
+            for what that costs.
+        settle_s: For ``health_page``: after how long Caddy is sure to have noticed, in seconds.
     """
 
     admin: str
+    membership: Literal["health_page", "admin_api"] = "health_page"
+    settle_s: float = 1.5
 
 
 class HaproxySettings(_Section, frozen=True, tag_field="kind", tag="haproxy"):

@@ -26,7 +26,8 @@ How it stays correct, whatever is killed, doubled, delayed or late:
   got its name.
 
 What the lifecycle commands must do: ``stop`` returns when the process is gone and succeeds when there was none;
-``start`` returns once the supervisor took the job. Both may use {app} {version} {port} {instance} {deploy_path}.
+``start`` returns once the supervisor took the job. Both may use {app} {version} {port} {instance} {server}
+{deploy_path}.
 """
 
 from __future__ import annotations
@@ -1482,6 +1483,7 @@ def run_lifecycle(stage: Stage, name: str, arguments: Sequence[str], version: st
         "version": version,
         "port": str(plan.port),
         "instance": plan.instance,
+        "server": plan.server,
         "deploy_path": plan.deploy_path,
     }
     command = substituted(arguments, values)
