@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
-from rollwave.domain.commands import TimeCame
+from rollwave.domain.commands import FleetChanged, TimeCame
+from rollwave.domain.config import BatchMode
 from rollwave.domain.decide import decide
 from rollwave.domain.model import Course, Entry, Phase, Progress, Stage, Standing
 from rollwave.engine.effects import VERBS
@@ -66,6 +67,7 @@ class Oracle:
         self._servers: dict[int, str] = {}
         self._chronicles: dict[int, Chronicle] = {}
         self._moved_at: dict[int, float] = {}
+        self._created_at: dict[int, float] = {}
         self._proven: dict[str, str | None] = {}
         self._fences: dict[str, int] = {}
         self._results: dict[tuple[str, int, int, HostVerb], HostState] = {}
@@ -73,6 +75,7 @@ class Oracle:
         self._changed_at: dict[int, float] = {}
         self._wrong_since: dict[int, float] = {}
         self._excused: set[str] = set()
+        self._drains: set[str] = set()
         self._ups: dict[int, dict[str, int]] = {}
 
     # --- what there is ---
@@ -127,7 +130,7 @@ class Oracle:
                 # Planned from what was true a moment ago; it has to leave the plan before it is touched.
                 self._world.history.add("oracle", f"{self._names[one]} was planned and is held")
         self._chronicles[deployment_id] = Chronicle(_with_fleet(state, fleet))
-        self._moved_at[deployment_id] = self._now()
+        self._moved_at[deployment_id] = self._created_at[deployment_id] = self._now()
         self._accepted.append(planned.reason)
         self._ups[deployment_id] = dict(self._world.balancers[planned.group].ups)
 
@@ -211,7 +214,9 @@ class Oracle:
         """I1: what is out of traffic in the world, or is about to be, is at most the limit; each admission is judged."""
         group = chronicle.state.deployment.group
         costly = [
-            one for one, entry in opened.entries if entry is not Entry.BAKE and self._in_traffic(one)
+            one
+            for one, entry in opened.entries
+            if entry is not Entry.BAKE and self._in_traffic(one) and self._names[one] not in self._excused
         ]
         if not costly:
             return
@@ -281,10 +286,20 @@ class Oracle:
         one = self._ids[name]
         is_in = self._in_traffic(one)
         self._world.history.add("balancer", f"{name} is {'in' if is_in else 'out'}")
-        self._excused.discard(name)
+        self._restored_by_call(one, is_in=is_in)
         self._check_intended(one, is_in=is_in)
         if is_in:
             self._check_fit(one)
+
+    def _restored_by_call(self, instance_id: int, *, is_in: bool) -> None:
+        """What a balancer that forgot had let in stays excused until it has drained; who puts it right does not wait."""
+        name = self._names[instance_id]
+        balancer = self._world.balancers[self._groups[instance_id]]
+        if name in self._excused and not is_in and balancer.in_flight(name):
+            self._drains.add(name)
+        else:
+            self._drains.discard(name)
+        self._excused.discard(name)
 
     def _check_intended(self, instance_id: int, *, is_in: bool) -> None:
         """I21, I23: nothing moves at a balancer but what the log or the flags called for, now or a moment ago."""
@@ -374,7 +389,7 @@ class Oracle:
                 return
             if balancer.in_traffic(name):
                 self._fail("I4", f"{command.verb.value} began on {name} while it was in traffic")
-            if balancer.in_flight(name):
+            if balancer.in_flight(name) and name not in self._drains:
                 self._fail("I4", f"{command.verb.value} began on {name} with requests in flight")
 
     # --- ends ---
@@ -394,7 +409,8 @@ class Oracle:
                 self._fail("I18", f"d{deployment_id} succeeded, {name} runs {host.running}, not a proven {goal}")
             if self._instance(one).version != host.running:
                 self._fail("I17", f"{name} is shown as {self._instance(one).version} and runs {host.running}")
-            is_wanted_out = not self._instance(one).can_take_part or self._recently_flagged(one)
+            # Who was held meanwhile comes back in its own time (I26).
+            is_wanted_out = self._changed_at.get(one, -1) > self._created_at[deployment_id]
             if not self._in_traffic(one) and not is_wanted_out:
                 self._fail("I18", f"d{deployment_id} succeeded, {name} is out of traffic")
             if not self._world.scenario.troubles:
@@ -409,9 +425,10 @@ class Oracle:
         quiet_since = self._world.storm.disturbed_at
         for one, name in self._names.items():
             wants = self._world.store.wants_in(one)
+            if wants is self._in_traffic(one):
+                self._excused.discard(name)
             if wants is None or wants is self._in_traffic(one):
                 self._wrong_since.pop(one, None)
-                self._excused.discard(name)
                 continue
             since = self._wrong_since.setdefault(one, now)
             if now - max(since, quiet_since) > PUT_RIGHT_S:
@@ -428,8 +445,11 @@ class Oracle:
             return False
         if deployment.brake or deployment.phase not in (Phase.CANARY, Phase.BAKING, Phase.ROLLING_OUT):
             return True
-        batches = [batch for batch in deployment.batches if not batch.opened]
-        return deployment.config.batch_mode.value == "manual" and bool(batches)
+        if deployment.config.batch_mode is BatchMode.MANUAL and not all(batch.opened for batch in deployment.batches):
+            return True
+        # Where broken instances, here or beside us, use up the budget, a person has to do something about them.
+        again = decide(self._world.store.load(deployment_id).state, FleetChanged(), now=self._world.clock.now())
+        return not again.facts and any(self._instance(one).failed for one in self._names)
 
     def finish(self) -> None:
         """Everything is over: what must be true at the end."""

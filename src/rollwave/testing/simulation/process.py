@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rollwave.domain.errors import RollwaveError
@@ -91,16 +92,15 @@ class Process:
             lease_s=LEASE_S,
         )
         self._world.history.add(owner, "starts")
-        self.spawn(self._guarded(engine.run(), what=f"{owner} engine"))
+        self._spawn(engine.run, what=f"{owner} engine")
 
     def _enlist(self, run: Callable[[SliceKey], Awaitable[None]]) -> Post:
         self.run_slice = run
         return Post(self._world)
 
-    def spawn(self, coroutine: Awaitable[None]) -> None:
-        """Run something in this process."""
+    def _spawn(self, work: Callable[[], Awaitable[None]], *, what: str) -> None:
         assert self.turns is not None, f"{self.name} was never started"
-        task = self._world.loop.create_task(_awaiting(coroutine), context=self.turns.context)
+        task = self._world.loop.create_task(self._guarded(work, what=what), context=self.turns.context)
         self._world.keep(task)
 
     def stop(self) -> None:
@@ -123,11 +123,11 @@ class Process:
     def deliver(self, key: SliceKey) -> None:
         """Let the worker of this process hear of a slice."""
         if self.turns is not None and self.run_slice is not None:
-            self.spawn(self._guarded(self.run_slice(key), what=f"{self.name} slice {key}"))
+            self._spawn(partial(self.run_slice, key), what=f"{self.name} slice {key}")
 
-    async def _guarded(self, coroutine: Awaitable[None], *, what: str) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]], *, what: str) -> None:
         try:
-            await coroutine
+            await work()
         except* RollwaveError as broken:
             # A slice whose store failed ends here, and its lease runs out; an engine has to stand it.
             self._world.history.add(self.name, f"{what} broke: {broken.exceptions[0]}")
@@ -144,10 +144,6 @@ def _first(group: BaseException) -> Exception:
         group = group.exceptions[0]
     assert isinstance(group, Exception)
     return group
-
-
-async def _awaiting(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 class Post:

@@ -101,6 +101,6 @@ class WatchedStore(MemoryStore):
         """Return every deployment that is not final."""
         return list(self._active.values())
 
-    def last_of(self, deployment_id: int) -> facts.Fact | Transition:
-        """Return the last entry of a log."""
-        return self._deployments[deployment_id].log[-1]
+    def knows(self, key: str) -> bool:
+        """Return whether a command with this key was accepted; the doorway of the API asks the same."""
+        return key in self._commands

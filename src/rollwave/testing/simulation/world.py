@@ -250,7 +250,8 @@ class World:
                 name = self._clients.pick(serving)
                 balancer.begin_request(name)
                 self.oracle.served(name)
-                lasts_s = self._clients.after(2) if self._clients.chance(0.98) else 20.0
+                is_long = self.scenario.troubles and self._clients.chance(0.02)
+                lasts_s = 20.0 if is_long else min(self._clients.after(2), 10.0)
                 self.loop.call_later(lasts_s, balancer.end_request, name, context=self.context)
 
 
