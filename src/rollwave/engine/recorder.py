@@ -122,21 +122,25 @@ class Recorder:
         """Write *entries*, leaving out slices that turn out to be fenced and targets that turn out to be recalled."""
         while entries:
             try:
-                after = await self._offload(self._commit, entries)
+                entries = await self._try_to_write(entries)
             except StateConflictError:
                 continue
-            except FencedError as error:
-                entries = _fail(entries, [one for one in entries if one.session.claim.key == error.key], error)
-            except RecalledError as error:
-                entries = await self._recall(entries, error)
             except Exception as error:  # noqa: BLE001  # every waiting worker gets it, and raises it where it belongs
                 _fail(entries, entries, error)
                 return
-            else:
-                _settle(entries)
-                for loaded in after:
-                    self._releases.remember(loaded)
-                return
+
+    async def _try_to_write(self, entries: list[_Entry]) -> list[_Entry]:
+        """Write *entries* and return none; or write nothing, and return those that may be tried again."""
+        try:
+            after = await self._offload(self._commit, entries)
+        except FencedError as error:
+            return _fail(entries, [one for one in entries if one.session.claim.key == error.key], error)
+        except RecalledError as error:
+            return await self._recall(entries, error)
+        _settle(entries)
+        for loaded in after:
+            self._releases.remember(loaded)
+        return []
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
         session = next(one.session for one in entries if one.session.claim.key == error.key)

@@ -165,18 +165,17 @@ class _Chain:
 
     async def _run(self, stage: Stage) -> Stage | Standing:
         """Perform one stage; return what follows it. Its intent is durable before its effect."""
-        await self._write(self._transition(stage, Progress.RUNNING))
+        target = self._job.target
+        # The brake hears of a failure as soon as it is on record, not when the target is back.
+        failing = (target.instance_id, self._failure) if stage is Stage.RESTORE and self._failure else None
+        await self._write(self._transition(stage, Progress.RUNNING), failing=failing)
         self._last = (stage, Progress.RUNNING)
-        job, target, epoch = self._job, self._job.target, self._session.claim.epoch
-        outcome = await self._effects.perform(job, stage, attempt=target.attempt, epoch=epoch)
+        epoch = self._session.claim.epoch
+        outcome = await self._effects.perform(self._job, stage, attempt=target.attempt, epoch=epoch)
         if outcome.progress is Progress.UNKNOWN:
             await self._write(self._transition(stage, Progress.UNKNOWN, outcome.failure))
             outcome = await self._find_out(stage)
-        following = self._conclude(stage, outcome)
-        if following is Stage.RESTORE and self._failure is not None:
-            # The brake hears of the failure now, not when the target is back.
-            await self._write(failing=(target.instance_id, self._failure))
-        return following
+        return self._conclude(stage, outcome)
 
     async def _find_out(self, stage: Stage) -> Outcome:
         target, epoch = self._job.target, self._session.claim.epoch
