@@ -27,7 +27,7 @@ def goal(world):
 def memory_lags(request, world):
     """What the in-memory store does not keep yet; strict, so that this goes as soon as it does."""
     if isinstance(world, MemoryWorld):
-        reason = "creation raises no group version, and neighbors are read with the reader's own work in them"
+        reason = "creation raises no group version; a commit returns each decision as if it were alone in it"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
 
@@ -122,7 +122,6 @@ def test_a_new_deployment_of_a_neighbor_voids_the_cache(world, goal):
     assert fresh.state.neighbors[0].room_count == 2
 
 
-@pytest.mark.usefixtures("memory_lags")
 def test_a_group_at_rest_next_door_lets_everybody_through(world, goal):
     """What a neighbor can spare is spared again once it is back: a release ends without anybody's help (I19)."""
     shop = Crew.begin(world, "shop", goal)
