@@ -115,4 +115,6 @@ def _origin(endpoint: str) -> tuple[str, str, int] | None:
         return None
     if parts.scheme not in _PORTS or not parts.hostname:
         return None
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+    # The server writes its address down as a number; people type the name.
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    return parts.scheme, host, port or _PORTS[parts.scheme]

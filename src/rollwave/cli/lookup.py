@@ -66,6 +66,8 @@ def hint_for(client: Client, error: ApiError) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the known name that is closest to *name*, empty where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    """Return ``did you mean 'x'?`` for the known name that *name* begins or is close to, empty where there is none."""
+    names = list(known)
+    begun = [one for one in names if name and one.startswith(name)]
+    close = begun if len(begun) == 1 else difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +13,8 @@ from rollwave.cli.errors import NotRollwaveError
 from rollwave.domain.model import Phase, Progress, Stage, Standing  # noqa: TC001  # the same
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rollwave.cli.client import Client
 
 
@@ -104,9 +107,12 @@ class Release:
     head: Head
     targets: tuple[Target, ...]
 
-    def in_batch(self, number: int) -> tuple[Target, ...]:
-        """Return the targets of one batch."""
-        return tuple(target for target in self.targets if target.batch == number)
+    def by_batch(self) -> Mapping[int, Sequence[Target]]:
+        """Return the targets of every batch that has any, by its number."""
+        batches: defaultdict[int, list[Target]] = defaultdict(list)
+        for target in self.targets:
+            batches[target.batch].append(target)
+        return batches
 
 
 _T = TypeVar("_T")

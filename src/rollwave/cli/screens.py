@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 from rich.live import Live
 from rich.text import Text
 
+from rollwave.cli.frame import Frame
 from rollwave.cli.stopwatch import Stopwatch
 from rollwave.cli.times import now, parse_time
-from rollwave.cli.tree import Frame, render_release
+from rollwave.cli.tree import render_release
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -90,7 +90,9 @@ def read_spec(text: str) -> Spec:
     except YAMLError as error:
         return Spec(document=None, problems=(SpecProblem(message=str(error), place=Place(line=1, column=1)),))
     reader = _Reader(yaml)
-    document = {} if root is None else reader.read(root, path="", around=())
+    document = None if root is None else reader.read(root, path="", around=())
+    if document is None:
+        document = {}
     if not isinstance(document, dict):
         reader.complain("a spec is a mapping with keys such as `apps`, `servers` and `groups`", root)
     problems = sorted(reader.problems, key=lambda one: (one.place.line, one.place.column))

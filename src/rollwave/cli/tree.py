@@ -6,41 +6,27 @@ Every target is shown exactly once: as a row of its own, or as one glyph in the 
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.text import Text
 
 from rollwave.cli import marks
+from rollwave.cli.frame import wrapped
+from rollwave.cli.heading import foot_lines, head_lines
 from rollwave.cli.target_row import mark_of, render_failure, render_target
-from rollwave.cli.times import format_age, format_duration
+from rollwave.cli.times import format_duration
 from rollwave.domain.model import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
+    from rollwave.cli.frame import Frame
     from rollwave.cli.release import Batch, Release, Target
-    from rollwave.cli.stopwatch import Lap
 
-_WORDS: Final = {
-    Standing.SUCCESS: "done",
-    Standing.IN_FLIGHT: "in flight",
-    Standing.VERIFIED: "verified",
-    Standing.FAILED: "failed",
-    Standing.PENDING: "pending",
-    Standing.LEFT: "left",
-}
 _LIVELY: Final = frozenset({Standing.IN_FLIGHT, Standing.VERIFIED, Standing.FAILED})
-_WRAPPER: Final = Console(file=io.StringIO())
-"""Rich wraps words only for a console; this one never prints."""
-
-_BAR: Final = marks.Mark(glyph="━", ascii="=", style="")
-_BAR_OPEN: Final = marks.Mark(glyph="─", ascii="-", style="dim")
 
 
 class Detail(IntEnum):
@@ -53,30 +39,25 @@ class Detail(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Frame:
-    """
-    The room that there is, and what is known beside the release.
+class _Part:
+    """One batch: its targets, those that get a row, and those that go into its strip."""
 
-    Attributes:
-        at: Now.
-        width: Cells of a line.
-        height: Lines, None for as many as it takes.
-        is_ascii: Whether the terminal has no Unicode.
-        laps: Times of the targets by instance, as far as they are known.
-    """
-
-    at: datetime
-    width: int = 100
-    height: int | None = None
-    is_ascii: bool = False
-    laps: Mapping[str, Lap] = field(default_factory=dict)
+    batch: Batch
+    targets: Sequence[Target]
+    rows: Sequence[Target]
+    strip: Sequence[Target]
 
 
 def render_release(release: Release, frame: Frame) -> Text:
     """Return the picture, as detailed as the height allows; no line is longer than the width."""
     lines: list[Text] = []
     for detail in Detail:
-        lines = [*_head(release, frame), *_batches(release, frame, detail), *_foot(release)]
+        plan = _plan(release, detail)
+        # Thousands of rows that nobody will see are not drawn first to be thrown away.
+        row_count = sum(1 + len(part.rows) for part in plan)
+        if frame.height is not None and detail is not Detail.NO_TARGET and row_count > frame.height:
+            continue
+        lines = [*head_lines(release, frame), *_batches(release, frame, plan), *foot_lines(release)]
         if frame.height is None or len(lines) <= frame.height:
             break
     else:
@@ -87,113 +68,68 @@ def render_release(release: Release, frame: Frame) -> Text:
     return Text("\n").join(lines)
 
 
-def _head(release: Release, frame: Frame) -> Iterator[Text]:
-    head = release.head
-    arrow = "->" if frame.is_ascii else "→"
-    title = Text.assemble((head.group, "bold"), "  ")
-    if head.previous_version:
-        title.append(f"{head.previous_version} {arrow} ", style="dim")
-    title.append(head.goal_version, style="bold")
-    end = head.ended_at or frame.at
-    about = [f"{head.kind.replace('_', ' ')} {head.id}", format_duration((end - head.created_at).total_seconds())]
-    if head.actor:
-        about.append(f"by {head.actor}")
-    if head.ended_at:
-        about.append(f"ended {format_age(head.ended_at, at=frame.at)}")
-    title.append("   " + "  ".join(about), style="dim")
-    yield title
-    mark = marks.mark_of_status(head.status)
-    status = Text.assemble((f"{mark.shape(is_ascii=frame.is_ascii)} {head.status}", f"bold {mark.style}"))
-    status.append(f"  {head.sentence}")
-    yield from status.wrap(_WRAPPER, frame.width)
-    if head.reason:
-        yield Text(f"  reason: {head.reason}", style="dim")
-    yield _bar(release, frame)
-    yield from _counts(release, frame)
-    yield Text()
-
-
-def _bar(release: Release, frame: Frame) -> Text:
-    """Return one line in proportion: done, in flight and verified, failed, the rest."""
-    width = min(60, frame.width)
-    bar = Text()
-    total = len(release.targets)
-    by_standing = Counter(target.standing for target in release.targets)
-    seen = 0
-    for standing in (Standing.SUCCESS, Standing.FAILED, Standing.IN_FLIGHT, Standing.VERIFIED):
-        before = seen * width // total if total else 0
-        seen += by_standing[standing]
-        cells = (seen * width // total if total else 0) - before
-        bar.append(_BAR.shape(is_ascii=frame.is_ascii) * cells, style=marks.BY_STANDING[standing].style)
-    bar.append(_BAR_OPEN.shape(is_ascii=frame.is_ascii) * (width - len(bar)), style=_BAR_OPEN.style)
-    return bar
-
-
-def _counts(release: Release, frame: Frame) -> Iterator[Text]:
-    by_standing = Counter(target.standing for target in release.targets)
-    line = Text()
-    for standing, word in _WORDS.items():
-        if by_standing[standing]:
-            line.append("  " if line else "")
-            line.append(f"{by_standing[standing]} {word}", style=marks.BY_STANDING[standing].style)
-    line.append(f"{'  ' if line else ''}of {len(release.targets)}", style="dim")
-    budget = release.head.budget
-    if budget is None or release.head.is_over:
-        yield line
-        return
-    figures = Text(f"{budget.out} out of traffic, {budget.limit} allowed", style="dim")
-    if len(line) + 3 + len(figures) <= frame.width:
-        yield line.append("   ").append_text(figures)
-    else:
-        yield line
-        yield figures
-
-
-def _batches(release: Release, frame: Frame, detail: Detail) -> Iterator[Text]:
-    name_width = max((len(target.name) for target in release.targets), default=0)
+def _plan(release: Release, detail: Detail) -> list[_Part]:
+    """Return every batch with those of its targets that get a row, and those that go into its strip."""
+    by_batch = release.by_batch()
+    parts = []
     for batch in release.head.batches:
-        targets = release.in_batch(batch.number)
-        rows = [target for target in targets if _has_row(batch, target, targets, detail)]
-        strip = [target for target in targets if target not in rows]
-        yield _batch_line(batch, targets, strip, frame)
-        for target in rows:
-            yield render_target(
-                target,
-                goal=release.head.goal_version,
-                name_width=name_width,
-                lap=frame.laps.get(target.instance),
-                at=frame.at,
-                is_ascii=frame.is_ascii,
-            )
-            failure = render_failure(target)
-            if failure is not None:
-                for line in failure.wrap(_WRAPPER, max(20, frame.width - 6)):
-                    yield Text("      ").append_text(line)
-    yield Text()
+        targets = by_batch.get(batch.number, ())
+        is_finished = all(target.standing is Standing.SUCCESS for target in targets)
+        rows: list[Target] = []
+        strip: list[Target] = []
+        for target in targets:
+            has_row = _has_row(target, detail, is_unfinished=batch.opened and not is_finished)
+            (rows if has_row else strip).append(target)
+        parts.append(_Part(batch=batch, targets=targets, rows=rows, strip=strip))
+    return parts
 
 
-def _has_row(batch: Batch, target: Target, targets: Sequence[Target], detail: Detail) -> bool:
+def _has_row(target: Target, detail: Detail, *, is_unfinished: bool) -> bool:
     match detail:
         case Detail.EVERY_TARGET:
             return True
         case Detail.OPEN_BATCHES:
-            is_finished = all(one.standing is Standing.SUCCESS for one in targets)
-            return batch.opened and not is_finished
+            return is_unfinished
         case Detail.LIVELY_TARGETS:
             return target.standing in _LIVELY
         case Detail.NO_TARGET:
             return False
 
 
-def _batch_line(batch: Batch, targets: Sequence[Target], strip: Sequence[Target], frame: Frame) -> Text:
+def _batches(release: Release, frame: Frame, plan: Sequence[_Part]) -> Iterator[Text]:
+    name_width = max((len(target.name) for part in plan for target in part.rows), default=0)
+    for part in plan:
+        yield _batch_line(part, frame)
+        for target in part.rows:
+            yield from _target_lines(target, release, frame, name_width)
+    yield Text()
+
+
+def _target_lines(target: Target, release: Release, frame: Frame, name_width: int) -> Iterator[Text]:
+    yield render_target(
+        target,
+        goal=release.head.goal_version,
+        name_width=name_width,
+        lap=frame.laps.get(target.instance),
+        at=frame.at,
+        is_ascii=frame.is_ascii,
+    )
+    failure = render_failure(target)
+    if failure is not None:
+        for line in wrapped(failure, max(20, frame.width - 6)):
+            yield Text("      ").append_text(line)
+
+
+def _batch_line(part: _Part, frame: Frame) -> Text:
+    batch, targets = part.batch, part.targets
     mark = _batch_mark(batch, targets)
     done_count = sum(target.standing is Standing.SUCCESS for target in targets)
     name = f"batch {batch.number}" + (" canary" if batch.canary else "")
     line = Text.assemble((mark.shape(is_ascii=frame.is_ascii), mark.style), " ", (name.ljust(16), "bold"))
     line.append(f"{done_count} of {len(targets)}".rjust(9))
-    if strip:
+    if part.strip:
         line.append("  ")
-        line.append_text(_strip(strip, room=frame.width - len(line), is_ascii=frame.is_ascii))
+        line.append_text(_strip(part.strip, room=frame.width - len(line), is_ascii=frame.is_ascii))
     if batch.due_at is not None and batch.due_at > frame.at and not batch.opened:
         wait = format_duration((batch.due_at - frame.at).total_seconds())
         line.append(f"  starts in {wait}", style="dim")
@@ -221,15 +157,6 @@ def _strip(targets: Sequence[Target], *, room: int, is_ascii: bool) -> Text:
     for mark, count in Counter(map(mark_of, targets)).items():
         strip.append(f"{mark.shape(is_ascii=is_ascii)}{count} ", style=mark.style)
     return strip
-
-
-def _foot(release: Release) -> Iterator[Text]:
-    head = release.head
-    if head.followed_by is not None:
-        yield Text(f"followed by deployment {head.followed_by}", style="bold")
-    if head.available_actions:
-        commands = "  ".join(action.replace("_", "-") for action in head.available_actions)
-        yield Text.assemble(("open now  ", "dim"), commands)
 
 
 def _cropped(lines: list[Text], height: int) -> list[Text]:

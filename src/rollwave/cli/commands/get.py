@@ -98,7 +98,8 @@ def watch_release(session: Session, deployment_id: int) -> None:
             )
     except KeyboardInterrupt as error:
         raise WatchInterruptedError(deployment_id=deployment_id, group=head.group) from error
-    raise typer.Exit(exit_of_status(release.head.status) or Exit.FAILED)
+    code = exit_of_status(release.head.status)
+    raise typer.Exit(Exit.FAILED if code is None else code)
 
 
 def _show_release(session: Session, deployment_id: int) -> None:

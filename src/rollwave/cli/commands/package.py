@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from rollwave.cli.commands.get import Listing, show_list, show_package
+from rollwave.cli.errors import UsageError
 from rollwave.cli.session import Session, command
 
 DEFAULT_KEY: Final = Path("keys") / "signing.key"
@@ -60,7 +61,13 @@ def push(
     from rollwave.packages.manifest import Provenance  # noqa: PLC0415
     from rollwave.packages.signing import SigningKey  # noqa: PLC0415
 
-    signing_key = SigningKey.load(key or session.data_dir / DEFAULT_KEY)
+    key_path = key or session.data_dir / DEFAULT_KEY
+    if not key_path.exists():
+        raise UsageError(
+            f"there is no signing key {key_path}",
+            hint="name one with --key, or make one with `rollwave package keygen` (the server has to trust it)",
+        )
+    signing_key = SigningKey.load(key_path)
     client = session.client
     transfer = Transfer(session.output.notes)
     with tempfile.TemporaryDirectory(prefix="rollwave-") as directory:
