@@ -58,9 +58,12 @@ def test_the_group_is_free_once_its_deployment_is_over(world, goal):
     released(world, "shop", goal)
     assert world.store.fleet("shop").active is None
 
+    assert list(world.store.active()) == []
+
     second = Crew.create(world, "shop", goal, kind=Kind.REROLL)
 
     assert world.store.fleet("shop").active == (second.id, "pending")
+    assert list(world.store.active()) == [second.id]
 
 
 def test_a_command_creates_once(world, goal):
