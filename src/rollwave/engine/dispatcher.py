@@ -12,6 +12,8 @@ from rollwave.domain.commands import FleetChanged, TimeCame
 from rollwave.domain.errors import RollwaveError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rollwave.engine.offload import Offload
     from rollwave.engine.releases import Releases
     from rollwave.ports.clock import Clock
@@ -25,6 +27,11 @@ POLL_S: Final = 1.0
 
 RESEND_AFTER_S: Final = 5.0
 """After this long a slice that was sent and that nobody claimed is sent again, in seconds."""
+
+
+LOOK_AGAIN_S: Final = 5.0
+"""How often every active deployment is decided again: who changed a hold, or took a neighbor's room, may have died
+before saying so, in seconds."""
 
 
 class Dispatcher:
@@ -45,6 +52,7 @@ class Dispatcher:
         self._offload = offload
         self._nudged = asyncio.Event()
         self._moved: set[str] = set()
+        self._looked_at = clock.now()
 
     def nudge(self, loaded: Loaded | None = None) -> None:
         """Look at once instead of at the next poll. Call from the event loop's own thread."""
@@ -72,6 +80,7 @@ class Dispatcher:
             await self._offload(self._releases.act, deployment_id, TimeCame(), now=now)
         await self._follow_rollbacks()
         await self._tell_neighbors()
+        await self._look_again(now)
         stale_before = now - timedelta(seconds=RESEND_AFTER_S)
         for key in await self._offload(store.undispatched, now=now, stale_before=stale_before):
             await self._queue.send(key)
@@ -93,6 +102,13 @@ class Dispatcher:
                 event = FleetChanged()
                 after = await self._offload(self._releases.act, deployment_id, event, now=self._clock.now())
                 self._moved.discard(after.state.deployment.group)
+
+    async def _look_again(self, now: datetime) -> None:
+        if now - self._looked_at < timedelta(seconds=LOOK_AGAIN_S):
+            return
+        self._looked_at = now
+        for deployment_id in await self._offload(self._releases.store.active):
+            await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
 
     async def _until_due_s(self) -> float:
         next_due = await self._offload(self._releases.store.next_due)

@@ -266,6 +266,10 @@ class Store(Protocol):
         """Return the earliest due time of any deployment."""
         ...
 
+    def active(self) -> Sequence[int]:
+        """Return the deployments that are not final."""
+        ...
+
     def neighbors_in_motion(self, group: str) -> Sequence[int]:
         """Return the active deployments of groups that share servers with *group*."""
         ...

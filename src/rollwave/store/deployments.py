@@ -85,6 +85,12 @@ def next_due() -> datetime | None:
     return earliest
 
 
+def all_active() -> list[int]:
+    """Return every deployment that is not final, oldest first."""
+    running = Deployment.objects.exclude(phase__in=FINAL_PHASES)
+    return list(running.order_by("id").values_list("id", flat=True))
+
+
 def active_of(group_ids: Collection[int]) -> list[int]:
     """Return the deployments of groups that are not final, oldest first."""
     running = Deployment.objects.exclude(phase__in=FINAL_PHASES).filter(group_id__in=group_ids)

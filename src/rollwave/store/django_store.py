@@ -74,6 +74,9 @@ class DjangoStore:
     def next_due(self) -> datetime | None:
         return deployments.next_due()
 
+    def active(self) -> Sequence[int]:
+        return deployments.all_active()
+
     def neighbors_in_motion(self, group: str) -> Sequence[int]:
         with snapshot():
             return deployments.active_of([one.id for one in fleets.sharing_with(group)])
