@@ -19,6 +19,7 @@ from rollwave.domain.errors import (
 from rollwave.domain.model import BrakeCause, Kind, PackageRef, Phase, Standing
 from rollwave.engine.releases import Releases
 from rollwave.ports.store import CommandKey
+from rollwave.testing.simulation.history import Violation
 from rollwave.testing.simulation.process import StoreLink
 from rollwave.testing.simulation.scenario import Trouble, config_of
 from rollwave.testing.simulation.store import StoreDownError
@@ -119,10 +120,29 @@ class Operator:
         abort = loaded.state.deployment.abort
         if not (abort and abort.rollback_to):
             return None
+        waits_until = max(self._world.loop.time(), self._world.scenario.storm_s) + 120
         while any(one == deployment_id for one, _, _ in await self._ask(self._world.store.unfollowed_rollbacks)):
             await asyncio.sleep(1)
+            if self._world.loop.time() > waits_until:
+                await self._check_impossible(abort.rollback_to, loaded.state)
+                return None
         fleet = await self._ask(self._world.store.fleet, self._plan.name)
         return int(fleet.active[0]) if fleet.active else None
+
+    async def _check_impossible(self, goal: PackageRef, aborted: State) -> None:
+        """I19: a rollback that was asked for and is possible has to follow."""
+        try:
+            await self._ask(
+                self._releases.plan,
+                self._plan.name,
+                kind=Kind.ROLLBACK,
+                config=aborted.deployment.config,
+                goal=goal,
+                actor="ann",
+            )
+        except EmptyGroupError:
+            return
+        self._world.violated(Violation("I19", f"the rollback that follows d{aborted.deployment.id} never began"))
 
     async def _let_go_of_holds(self) -> None:
         for instance in (await self._ask(self._world.store.fleet, self._plan.name)).instances:

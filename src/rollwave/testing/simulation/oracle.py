@@ -434,7 +434,8 @@ class Oracle:
             if now - max(since, quiet_since) > PUT_RIGHT_S:
                 self._fail("I26", f"{name} is {'out' if wants else 'in'} since {since:.1f}, and the flags disagree")
         for deployment_id in self._world.store.active():
-            idle_since = max(self._moved_at[deployment_id], quiet_since)
+            # Whatever moves elsewhere may make room here, and takes a moment to get round.
+            idle_since = max(*self._moved_at.values(), *self._changed_at.values(), quiet_since)
             if now - idle_since > STUCK_S and not self._waits(deployment_id):
                 self._fail("I19", f"d{deployment_id} has not moved since {idle_since:.1f} and waits for nobody")
 

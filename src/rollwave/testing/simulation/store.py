@@ -97,10 +97,6 @@ class WatchedStore(MemoryStore):
         """Return the group's deployment that is not final."""
         return self._active.get(group)
 
-    def active(self) -> list[int]:
-        """Return every deployment that is not final."""
-        return list(self._active.values())
-
     def knows(self, key: str) -> bool:
         """Return whether a command with this key was accepted; the doorway of the API asks the same."""
         return key in self._commands

@@ -1,0 +1,210 @@
+"""The oracle bites: every bug that is put in on purpose breaks a law within a few worlds."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollwave.domain import admission, brake, budget, chain, decide, facts, progress
+from rollwave.domain.commands import SliceReported
+from rollwave.domain.intake import take_in
+from rollwave.domain.model import Entry, Progress, Stage, Standing, Target
+from rollwave.domain.neighbors import Elsewhere
+from rollwave.domain.traffic import wants_traffic
+from rollwave.engine import effects, runner
+from rollwave.engine.effects import Effects, Outcome
+from rollwave.engine.traffic import TrafficKeeper
+from rollwave.store import memory
+from rollwave.store.memory import MemoryStore
+from rollwave.testing.fake_host import FakeHost
+from rollwave.testing.simulate import simulate
+
+MOST_SEEDS = 60
+"""Within how many worlds a bug has to be found."""
+
+
+def late_brake(patch):
+    judge = brake.judge
+    patch.setattr(brake, "judge", lambda state: judge(state) if brake.failed_count(state) > 1 else None)
+
+
+def no_fence_in_the_store(patch):
+    patch.setattr(MemoryStore, "_check_record", lambda _self, _record: None)
+
+
+def silence_is_success(patch):
+    async def find_out(_self, _job, _stage, *, attempt, epoch):
+        return Outcome(progress=Progress.SUCCESS)
+
+    patch.setattr(Effects, "find_out", find_out)
+
+
+def retry_goes_on_in_traffic(patch):
+    entry_of = admission.entry_of
+
+    def wrong(state, target):
+        return Entry.PROVE_IN if target.attempt > 1 else entry_of(state, target)
+
+    patch.setattr(admission, "entry_of", wrong)
+
+
+def retry_skips_the_proof(patch):
+    patch.setattr(chain, "FIRST", {**chain.FIRST, Entry.PROVE_OUT: Stage.MARKUP})
+
+
+def canary_needs_no_approval(patch):
+    after_success = chain.after_success
+    patch.setattr(
+        chain,
+        "after_success",
+        lambda *, entry, course, stage, failed_before=False: after_success(
+            entry=entry, course=runner.Course.FULL, stage=stage, failed_before=failed_before
+        ),
+    )
+
+
+def budget_off_by_one(patch):
+    limit_of = budget.limit_of
+    patch.setattr(budget, "limit_of", lambda count, **percent: limit_of(count, **percent) + 1)
+
+
+def next_batch_starts_early(patch):
+    def first_with_pending(state):
+        numbers = {one.batch for one in state.targets.values() if one.standing is Standing.PENDING}
+        return state.deployment.batches[min(numbers) - 1] if numbers else None
+
+    patch.setattr(progress, "next_batch", first_with_pending)
+
+
+def held_is_marked_up(patch):
+    patch.setattr(memory, "wants_traffic", lambda one, target: wants_traffic(replace(one, hold=False), target))
+
+
+def nobody_waits_for_the_drain(patch):
+    at_balancer = Effects._at_balancer
+
+    async def hasty(self, job, stage):
+        return await at_balancer(self, replace(job, drain_timeout_s=0.0), stage)
+
+    def forgiving(stage, code, message):
+        if code == "balancer.drain_timeout":
+            return Outcome(progress=Progress.SUCCESS)
+        return failed(stage, code, message)
+
+    failed = effects._failed
+    patch.setattr(Effects, "_at_balancer", hasty)
+    patch.setattr(effects, "_failed", forgiving)
+
+
+def verify_is_skipped(patch):
+    after_success = chain.after_success
+
+    def hasty(**kwargs):
+        following = after_success(**kwargs)
+        return Stage.MARKUP if following is Stage.VERIFY else following
+
+    patch.setattr(chain, "after_success", hasty)
+
+
+def recall_is_ignored(patch):
+    patch.setattr(MemoryStore, "_recall", lambda _self, _instance_id, _group: None)
+
+
+def stale_settlements_are_accepted(patch):
+    def gullible(event, draft):
+        if isinstance(event, SliceReported) and event.slice not in draft.state.deployment.slices and event.settled:
+            draft.emit(facts.TargetsSettled(settlements=event.settled))
+        else:
+            take_in(event, draft)
+
+    patch.setattr(decide, "take_in", gullible)
+    patch.setattr(MemoryStore, "_check_record", lambda _self, _record: None)
+
+
+def hosts_do_not_fence(patch):
+    patch.setattr(FakeHost, "_refusal_by_fence", lambda _self, _command: None)
+
+
+def restoring_does_not_count_as_failed(patch):
+    patch.setattr(Target, "counts_as_failed", property(lambda self: self.standing is Standing.FAILED))
+
+
+def cache_is_never_checked(patch):
+    load = MemoryStore.load
+    patch.setattr(MemoryStore, "load", lambda self, one, *, cached=None: cached or load(self, one))
+    patch.setattr(MemoryStore, "_check_unmoved", lambda _self, _loaded: None)
+
+
+def effects_before_records(patch):
+    write = runner._Chain._write
+
+    async def forgetful(self, *transitions, failing=None):
+        await write(self, *(one for one in transitions if one.stage is not Stage.INSTALL), failing=failing)
+
+    patch.setattr(runner._Chain, "_write", forgetful)
+
+
+def commands_happen_again(patch):
+    patch.setattr(MemoryStore, "_check_command", lambda _self, _command: None)
+
+
+def neighbors_do_not_matter(patch):
+    patch.setattr(Elsewhere, "has_room", lambda _self, _server: True)
+
+
+def nobody_keeps_the_traffic(patch):
+    async def asleep(_self):
+        return 0
+
+    patch.setattr(TrafficKeeper, "compare", asleep)
+
+
+def lost_messages_stay_lost(patch):
+    undispatched = MemoryStore.undispatched
+    patch.setattr(
+        MemoryStore,
+        "undispatched",
+        lambda self, *, now, stale_before: undispatched(self, now=now, stale_before=stale_before.replace(year=2000)),
+    )
+
+
+def abort_stops_nothing(patch):
+    patch.setattr(progress, "_may_start", lambda state: state.deployment.brake is None)
+
+
+BUGS = (
+    late_brake,
+    no_fence_in_the_store,
+    silence_is_success,
+    retry_goes_on_in_traffic,
+    retry_skips_the_proof,
+    canary_needs_no_approval,
+    budget_off_by_one,
+    next_batch_starts_early,
+    held_is_marked_up,
+    nobody_waits_for_the_drain,
+    verify_is_skipped,
+    recall_is_ignored,
+    stale_settlements_are_accepted,
+    hosts_do_not_fence,
+    restoring_does_not_count_as_failed,
+    cache_is_never_checked,
+    effects_before_records,
+    commands_happen_again,
+    neighbors_do_not_matter,
+    nobody_keeps_the_traffic,
+    lost_messages_stay_lost,
+    abort_stops_nothing,
+)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+def test_a_bug_is_found(bug, monkeypatch):
+    """With the bug in, some law is broken within a bounded number of worlds."""
+    bug(monkeypatch)
+
+    for seed in range(1, MOST_SEEDS + 1):
+        violation = simulate(seed).violation
+        if violation is not None:
+            print(f"{bug.__name__}: found in world {seed}, {violation.law}")
+            return
+    pytest.fail(f"{bug.__name__} was not found in {MOST_SEEDS} worlds")
