@@ -68,6 +68,14 @@ class Operator:
                 deployment_id = await self._follow_up(deployment_id)
             await self._let_go_of_holds()
             await asyncio.sleep(self._dice.after(3))
+        await self._see_the_last_off()
+
+    async def _see_the_last_off(self) -> None:
+        """A rollback that had to wait may have begun once the holds were lifted."""
+        await asyncio.sleep(max(0.0, self._world.scenario.storm_s - self._world.loop.time()) + 10)
+        while active := (await self._ask(self._world.store.fleet, self._plan.name)).active:
+            await self._see_through(int(active[0]))
+            await asyncio.sleep(5)
 
     # --- releasing ---
 

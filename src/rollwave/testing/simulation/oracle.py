@@ -213,33 +213,44 @@ class Oracle:
     def _check_budget(self, chronicle: Chronicle, opened: facts.SliceOpened) -> None:
         """I1: what is out of traffic in the world, or is about to be, is at most the limit; each admission is judged."""
         group = chronicle.state.deployment.group
-        costly = [
-            one
-            for one, entry in opened.entries
-            if entry is not Entry.BAKE and self._in_traffic(one) and self._names[one] not in self._excused
-        ]
-        if not costly:
-            return
-        for name in sorted({group, *(self._groups[other] for one in costly for other in self._beside(one))}):
-            if name != group and not any(self._is_still_in(other) for one in costly for other in self._beside(one)):
+        fresh = [one for one, entry in opened.entries if entry is not Entry.BAKE and self._takes_out(one)]
+        for name in sorted({group, *(self._groups[other] for one in fresh for other in self._beside(one))}):
+            if name != group and not any(self._costs(one, name) for one in fresh):
                 continue
             fleet = self._fleet(name)
             out = [one.name for one in fleet if self._is_out(one, name)]
             limit = self._limit(name, fleet)
-            if len(out) > limit and (name == group or self._adds(costly, name, out, limit)):
+            if fresh and len(out) > limit:
                 self._fail("I1", f"{name}: {len(out)} out of traffic, {limit} allowed: {out}")
 
-    def _adds(self, costly: Sequence[int], group: str, out: Sequence[str], limit: int) -> bool:
-        """Whether this admission is what brought a neighbor over its limit."""
-        fresh = {self._names[other] for one in costly for other in self._beside(one) if self._groups[other] == group}
-        return bool(fresh & set(out)) and len(out) > limit
+    def _takes_out(self, instance_id: int) -> bool:
+        """Whether admitting an instance takes it out; what was out, or has its server busy elsewhere, costs nothing."""
+        is_excused = self._names[instance_id] in self._excused
+        return self._in_traffic(instance_id) and not is_excused and not self._is_busy(instance_id, but_for=())
+
+    def _costs(self, instance_id: int, neighbor: str) -> bool:
+        """Whether working on an instance takes another group's instance out that was in until now."""
+        beside = [one for one in self._beside(instance_id) if self._groups[one] == neighbor]
+        return any(
+            self._instance(one).can_take_part
+            and self._in_traffic(one)
+            and not self._is_underway(one)
+            and not self._is_busy(one, but_for=(self._groups[instance_id],))
+            for one in beside
+        )
+
+    def _is_busy(self, instance_id: int, *, but_for: Sequence[str]) -> bool:
+        """Whether another group than these has the instance's server out of traffic."""
+        own = self._groups[instance_id]
+        return any(
+            self._has_out(one) and not self._instance(one).hold and self._counts_elsewhere(one)
+            for one in self._beside(instance_id)
+            if self._groups[one] != own and self._groups[one] not in but_for
+        )
 
     def _beside(self, instance_id: int) -> list[int]:
         server = self._servers[instance_id]
         return [one for one, its in self._servers.items() if its == server and one != instance_id]
-
-    def _is_still_in(self, instance_id: int) -> bool:
-        return self._instance(instance_id).can_take_part and self._in_traffic(instance_id)
 
     def _limit(self, group: str, fleet: Sequence[Instance]) -> int:
         active = self._world.store.active_of(group)
@@ -253,11 +264,7 @@ class Oracle:
         initial = active is not None and self._chronicles[active].state.deployment.initial
         if not instance.can_take_part or (instance.new and not initial):
             return False
-        return self._has_out(instance.id) or any(
-            self._has_out(other) and not self._instance(other).hold
-            for other in self._beside(instance.id)
-            if self._groups[other] != group and self._counts_elsewhere(other)
-        )
+        return self._has_out(instance.id) or self._is_busy(instance.id, but_for=())
 
     def _counts_elsewhere(self, instance_id: int) -> bool:
         instance = self._instance(instance_id)
