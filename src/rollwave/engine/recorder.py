@@ -131,6 +131,9 @@ class Recorder:
 
     async def _try_to_write(self, entries: list[_Entry]) -> list[_Entry]:
         """Write *entries* and return none; or write nothing, and return those that may be tried again."""
+        entries = _without_recalled(entries)
+        if not entries:
+            return []
         try:
             after = await self._offload(self._commit, entries)
         except FencedError as error:
@@ -143,16 +146,10 @@ class Recorder:
         return []
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
+        """Learn who has to leave; of each of them the next report is refused, whenever it comes."""
         session = next(one.session for one in entries if one.session.claim.key == error.key)
         session.recalls, session.recalled = await self._offload(self._releases.store.held, error.key)
-        leaving = [
-            one
-            for one in entries
-            if one.session is session
-            and one.settlement is None
-            and any(transition.instance_id in session.recalled for transition in one.transitions)
-        ]
-        return _fail(entries, leaving, error)
+        return entries
 
     def _commit(self, entries: list[_Entry]) -> tuple[Loaded, ...]:
         """Decide what calls for a decision, and commit all of it; runs beside the event loop."""
@@ -182,6 +179,16 @@ class Recorder:
                 decision = so_far.followed_by(decision)
             decisions[key[0]] = (loaded, decision)
         return self._releases.store.commit(list(decisions.values()), records, at=now)
+
+
+def _without_recalled(entries: list[_Entry]) -> list[_Entry]:
+    """Return *entries* but for those by which a recalled target would go on instead of leaving."""
+    for one in entries:
+        if one.settlement is None and any(each.instance_id in one.session.recalled for each in one.transitions):
+            deployment_id, slice_number = one.session.claim.key
+            error = RecalledError(deployment_id=deployment_id, slice_number=slice_number)
+            entries = _fail(entries, [one], error)
+    return entries
 
 
 def _report(session: Session, entries: Iterable[_Entry]) -> SliceReported | None:

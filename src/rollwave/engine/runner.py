@@ -78,6 +78,9 @@ class SliceRunner:
         if claim is None:
             return
         session = Session(claim=claim, recalls=claim.recalls, open_count=len(claim.jobs))
+        if claim.recalls:
+            # Whoever had the slice before us may have died without hearing of it.
+            session.recalls, session.recalled = await self._offload(self._store.held, key)
         run = self._prestage if claim.course is Course.PRESTAGE else self._drive_all
         try:
             await run(session)
@@ -155,6 +158,8 @@ class _Chain:
 
     async def _resume(self, target: Target) -> Stage | Standing:
         """Return what follows the last record, once it is known how the stage in it went."""
+        if target.instance_id in self._session.recalled:
+            return Standing.LEFT
         if target.stage is None:
             return chain.FIRST[target.entry]
         if target.progress is Progress.SUCCESS:
