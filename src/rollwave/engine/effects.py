@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,9 @@ MARGIN_S: Final = 30
 DOWNLOAD_LIMIT_S: Final = 1_800
 """How long a download may take in all, in seconds."""
 
+CALL_S: Final = 4.0
+"""A call to a balancer takes effect within this time or never; clocks that differ are allowed for in it."""
+
 BALANCER_LIMIT_S: Final = 30
 """How long a balancer that does not answer is asked again, in seconds; asking again is harmless."""
 
@@ -40,6 +44,10 @@ HOST_LIMIT_S: Final = 30
 
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 4.0
+
+
+Own = Callable[[], Awaitable[None]]
+"""Makes sure of a slice; see `Effects.perform`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,13 +81,23 @@ class Effects:
         self._balancers = balancers
         self._clock = clock
 
-    async def perform(self, job: Job, stage: Stage, *, attempt: int, epoch: int) -> Outcome:
-        """Bring *stage* about and say what is known then; UNKNOWN where no answer came."""
+    async def perform(self, job: Job, stage: Stage, *, attempt: int, epoch: int, own: Own) -> Outcome:
+        """
+        Bring *stage* about and say what is known then; UNKNOWN where no answer came.
+
+        Args:
+            job: The target.
+            stage: What to bring about.
+            attempt: Of the target.
+            epoch: Fences what happens on the host.
+            own: Awaited right before every call to a balancer, which knows no fence: returns once the slice is surely
+                ours for `CALL_S`, raises FencedError where it is another's.
+        """
         if stage in VERBS:
             return await self._on_host(job, stage, self._command(job.plan, stage, attempt=attempt, epoch=epoch))
-        return await self._at_balancer(job, stage)
+        return await self._at_balancer(job, stage, own)
 
-    async def find_out(self, job: Job, stage: Stage, *, attempt: int, epoch: int) -> Outcome:
+    async def find_out(self, job: Job, stage: Stage, *, attempt: int, epoch: int, own: Own) -> Outcome:
         """
         Resolve a stage of which no answer came, or which another worker began: read back; do it where it never was.
 
@@ -87,7 +105,7 @@ class Effects:
         failed target counts as out of traffic and every later attempt proves or replaces what is there.
         """
         if stage not in VERBS:
-            return await self._insist_at_balancer(job, stage)
+            return await self._insist_at_balancer(job, stage, own)
         command = self._command(job.plan, stage, attempt=attempt, epoch=epoch)
         executor = self._executors[job.executor]
         patience = _Patience(self._clock, HOST_LIMIT_S)
@@ -123,10 +141,11 @@ class Effects:
             return _unknown(stage, report.code, report.message)
         return _outcome(stage, report)
 
-    async def _at_balancer(self, job: Job, stage: Stage) -> Outcome:
+    async def _at_balancer(self, job: Job, stage: Stage, own: Own) -> Outcome:
         if job.member is None:
             return Outcome(progress=Progress.SUCCESS)
         balancer = self._balancers[job.balancer]
+        await own()
         try:
             if stage is Stage.MARKUP:
                 await balancer.mark_up(job.member)
@@ -145,10 +164,10 @@ class Effects:
             f"it stays out of traffic, nothing was installed",
         )
 
-    async def _insist_at_balancer(self, job: Job, stage: Stage) -> Outcome:
+    async def _insist_at_balancer(self, job: Job, stage: Stage, own: Own) -> Outcome:
         patience = _Patience(self._clock, BALANCER_LIMIT_S)
         while True:
-            outcome = await self._at_balancer(job, stage)
+            outcome = await self._at_balancer(job, stage, own)
             if outcome.progress is not Progress.UNKNOWN:
                 return outcome
             if not await patience.wait():

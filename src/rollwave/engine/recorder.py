@@ -20,6 +20,7 @@ from rollwave.ports.store import SliceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from rollwave.domain.commands import Settlement
     from rollwave.domain.decide import Decision
@@ -40,6 +41,7 @@ class Session:
 
     Attributes:
         claim: What was claimed.
+        lease_until: How long it is surely owned, by this process's own clock.
         recalls: How often targets have been recalled, as last seen.
         recalled: Instances whose targets have to leave.
         unreported: Settled targets that no decision has seen yet.
@@ -47,6 +49,7 @@ class Session:
     """
 
     claim: Claim
+    lease_until: datetime
     recalls: int
     open_count: int
     recalled: frozenset[int] = frozenset()
@@ -134,33 +137,33 @@ class Recorder:
         entries = _without_recalled(entries)
         if not entries:
             return []
+        now = self._clock.now()
         try:
-            after = await self._offload(self._commit, entries)
+            after = await self._offload(self._commit, entries, now)
         except FencedError as error:
-            return _fail(entries, [one for one in entries if one.session.claim.key == error.key], error)
+            # A process that slept may hold the same slice twice; it is the older claim that is void.
+            fenced = min(_sessions_of(entries, error.key), key=lambda session: session.claim.epoch)
+            return _fail(entries, [one for one in entries if one.session is fenced], error)
         except RecalledError as error:
             return await self._recall(entries, error)
-        _settle(entries)
+        _settle(entries, lease_until=now + self._lease)
         for loaded in after:
             self._releases.remember(loaded)
         return []
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
         """Learn who has to leave; of each of them the next report is refused, whenever it comes."""
-        session = next(one.session for one in entries if one.session.claim.key == error.key)
-        session.recalls, session.recalled = await self._offload(self._releases.store.held, error.key)
+        recalls, recalled = await self._offload(self._releases.store.held, error.key)
+        for session in _sessions_of(entries, error.key):
+            session.recalls, session.recalled = recalls, recalled
         return entries
 
-    def _commit(self, entries: list[_Entry]) -> tuple[Loaded, ...]:
+    def _commit(self, entries: list[_Entry], now: datetime) -> tuple[Loaded, ...]:
         """Decide what calls for a decision, and commit all of it; runs beside the event loop."""
-        now = self._clock.now()
-        by_session: dict[SliceKey, list[_Entry]] = {}
-        for entry in entries:
-            by_session.setdefault(entry.session.claim.key, []).append(entry)
         decisions: dict[int, tuple[Loaded, Decision]] = {}
         records = []
-        for key, of_slice in by_session.items():
-            session = of_slice[0].session
+        for session, of_slice in _by_session(entries):
+            key = session.claim.key
             records.append(
                 SliceRecord(
                     key=key,
@@ -205,13 +208,21 @@ def _report(session: Session, entries: Iterable[_Entry]) -> SliceReported | None
     )
 
 
-def _settle(entries: list[_Entry]) -> None:
-    """Note what was written, and let everybody go on who waited for it."""
-    by_session: dict[SliceKey, list[_Entry]] = {}
+def _sessions_of(entries: list[_Entry], key: SliceKey) -> list[Session]:
+    return [session for session, _ in _by_session(entries) if session.claim.key == key]
+
+
+def _by_session(entries: list[_Entry]) -> list[tuple[Session, list[_Entry]]]:
+    by_epoch: dict[int, list[_Entry]] = {}
     for entry in entries:
-        by_session.setdefault(entry.session.claim.key, []).append(entry)
-    for of_slice in by_session.values():
-        session = of_slice[0].session
+        by_epoch.setdefault(entry.session.claim.epoch, []).append(entry)
+    return [(of_session[0].session, of_session) for of_session in by_epoch.values()]
+
+
+def _settle(entries: list[_Entry], *, lease_until: datetime) -> None:
+    """Note what was written, and let everybody go on who waited for it."""
+    for session, of_slice in _by_session(entries):
+        session.lease_until = lease_until
         reported = _report(session, of_slice) is not None
         settled = [entry.settlement for entry in of_slice if entry.settlement]
         session.open_count -= len(settled)

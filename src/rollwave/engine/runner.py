@@ -17,6 +17,7 @@ from rollwave.domain.commands import Settlement
 from rollwave.domain.config import FailurePolicy
 from rollwave.domain.errors import FencedError, RecalledError
 from rollwave.domain.model import Course, Progress, Stage, Standing
+from rollwave.engine.effects import CALL_S
 from rollwave.engine.recorder import Session
 from rollwave.ports.store import Transition
 
@@ -77,7 +78,7 @@ class SliceRunner:
         claim = await self._offload(self._store.claim, key, owner=self._owner, now=now, lease_until=now + self._lease)
         if claim is None:
             return
-        session = Session(claim=claim, recalls=claim.recalls, open_count=len(claim.jobs))
+        session = Session(claim=claim, lease_until=now + self._lease, recalls=claim.recalls, open_count=len(claim.jobs))
         if claim.recalls:
             # Whoever had the slice before us may have died without hearing of it.
             session.recalls, session.recalled = await self._offload(self._store.held, key)
@@ -176,7 +177,7 @@ class _Chain:
         await self._write(self._transition(stage, Progress.RUNNING), failing=failing)
         self._last = (stage, Progress.RUNNING)
         epoch = self._session.claim.epoch
-        outcome = await self._effects.perform(self._job, stage, attempt=target.attempt, epoch=epoch)
+        outcome = await self._effects.perform(self._job, stage, attempt=target.attempt, epoch=epoch, own=self._own)
         if outcome.progress is Progress.UNKNOWN:
             await self._write(self._transition(stage, Progress.UNKNOWN, outcome.failure))
             outcome = await self._find_out(stage)
@@ -184,7 +185,12 @@ class _Chain:
 
     async def _find_out(self, stage: Stage) -> Outcome:
         target, epoch = self._job.target, self._session.claim.epoch
-        return await self._effects.find_out(self._job, stage, attempt=target.attempt, epoch=epoch)
+        return await self._effects.find_out(self._job, stage, attempt=target.attempt, epoch=epoch, own=self._own)
+
+    async def _own(self) -> None:
+        """Make sure of the slice: a process that slept does not know that it is another's by now."""
+        while (self._session.lease_until - self._clock.now()).total_seconds() < CALL_S:
+            await self._recorder.record(self._session)
 
     def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
         self._last = (stage, outcome.progress)

@@ -98,6 +98,9 @@ class TrafficKeeper:
         until = now + timedelta(seconds=RESERVE_S)
         if not await self._offload(self._store.reserve_traffic, wish, now=now, until=until):
             return False
+        if self._clock.now() - now > timedelta(seconds=RESERVE_S - CHANGE_LIMIT_S):
+            # We slept, and what was reserved may be over before the change is: the next round looks again.
+            return False
         log.info("traffic_put_right", instance=wish.member.name, in_traffic=wish.in_traffic)
         try:
             if wish.in_traffic:
