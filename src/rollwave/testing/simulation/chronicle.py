@@ -178,6 +178,18 @@ class Chronicle:
         if failed >= limit:
             raise Violation("I7", f"{failed} failed of {limit} allowed, and nobody braked")
 
+    def is_out_for_work(self, instance_id: int) -> bool | None:
+        """Return whether the log has a target of this attempt out of traffic; None while it is on its way out or in."""
+        target = self.state.targets.get(instance_id)
+        if target is None or target.standing not in (Standing.IN_FLIGHT, Standing.VERIFIED):
+            return False
+        if target.standing is Standing.VERIFIED:
+            return True
+        stage, progress = self._last.get((instance_id, target.attempt), (Stage.MARKUP, Progress.RUNNING))
+        went_down = (instance_id, target.attempt, Stage.MARKDOWN) in self.intents
+        is_turning = stage is Stage.MARKUP or (stage is Stage.MARKDOWN and progress is not Progress.SUCCESS)
+        return True if went_down and not is_turning else None
+
     def check_stored(self, stored: State, targets: Mapping[int, Target], fleet: Collection[Instance]) -> None:
         """Check that the fold of the log is what is stored (I21)."""
         if stored.deployment != self.state.deployment:

@@ -86,7 +86,7 @@ class Oracle:
         self._ids[name] = instance_id
         self._groups[instance_id] = group
         self._servers[instance_id] = server
-        self._wants[name] = [(self._now(), self._world.store.wants_in(instance_id))]
+        self._wants[name] = [(self._now(), self._wants_in(instance_id))]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,10 +186,19 @@ class Oracle:
     def _note_wishes(self, group: str) -> None:
         for one, its_group in self._groups.items():
             if its_group == group:
-                wants = self._world.store.wants_in(one)
+                wants = self._wants_in(one)
                 known = self._wants.setdefault(self._names[one], [])
                 if not known or known[-1][1] is not wants:
                     known.append((self._now(), wants))
+
+    def _wants_in(self, instance_id: int) -> bool | None:
+        """Whether the flags and the log want an instance in traffic; None while a worker is changing that (rule 8)."""
+        active = self._world.store.active_of(self._groups[instance_id])
+        is_out = self._chronicles[active].is_out_for_work(instance_id) if active in self._chronicles else False
+        if is_out is not False:
+            return False if is_out else None
+        instance = self._instance(instance_id)
+        return not (instance.hold or instance.failed or instance.new or instance.offline)
 
     def _check_recorded(self, deployment_id: int, entry: Transition) -> None:
         """I12: what is recorded as done was done, on the host or at the balancer."""
@@ -295,6 +304,8 @@ class Oracle:
         self._world.history.add("balancer", f"{name} is {'in' if is_in else 'out'}")
         self._restored_by_call(one, is_in=is_in)
         self._check_intended(one, is_in=is_in)
+        if is_in and self._instance(one).hold and not self._recently_flagged(one):
+            self._fail("I23", f"{name} went in and is held")
         if is_in:
             self._check_fit(one)
 
@@ -351,7 +362,7 @@ class Oracle:
     def forgot(self, group: str) -> None:
         """A balancer restarted, and everybody is in traffic: what is wrong now is not the engine's doing."""
         for one, its_group in self._groups.items():
-            if its_group == group and self._world.store.wants_in(one) is not True:
+            if its_group == group and self._wants_in(one) is not True:
                 self._excused.add(self._names[one])
 
     def served(self, name: str) -> None:
@@ -431,7 +442,7 @@ class Oracle:
         now = self._now()
         quiet_since = self._world.storm.disturbed_at
         for one, name in self._names.items():
-            wants = self._world.store.wants_in(one)
+            wants = self._wants_in(one)
             if wants is self._in_traffic(one):
                 self._excused.discard(name)
             if wants is None or wants is self._in_traffic(one):

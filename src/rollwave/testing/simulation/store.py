@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rollwave.domain import facts
     from rollwave.domain.decide import Decision
-    from rollwave.domain.model import State, Target
+    from rollwave.domain.model import State
     from rollwave.ports.store import Claim, CommandKey, Loaded, SliceKey, SliceRecord, Transition
     from rollwave.testing.simulation.oracle import Oracle
 
@@ -84,14 +84,6 @@ class WatchedStore(MemoryStore):
     def state_of(self, deployment_id: int) -> State:
         """Return a deployment as it is stored."""
         return self._deployments[deployment_id].state
-
-    def target_of(self, instance_id: int) -> Target | None:
-        """Return the target of an instance in its group's active deployment."""
-        return self._target(instance_id, self._instances[instance_id].group)
-
-    def wants_in(self, instance_id: int) -> bool | None:
-        """Return what the flags want of an instance; None while a worker is changing that."""
-        return self._wants_in(self._instances[instance_id])
 
     def active_of(self, group: str) -> int | None:
         """Return the group's deployment that is not final."""
