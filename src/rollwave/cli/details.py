@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _TABLES: Final = ("instances",)
 """Fields that are lists of documents."""
 
+_FOR_MACHINES: Final = frozenset({"manifest", "signature"})
+"""Fields that no person reads; ``--json`` has them."""
+
 
 def render_details(document: dict[str, Any], console: Console) -> Group:
     """Return *document* for *console*; a field without a value is left out."""
@@ -23,7 +26,7 @@ def render_details(document: dict[str, Any], console: Console) -> Group:
     fields.add_column(style="dim", no_wrap=True)
     fields.add_column(overflow="fold")
     for name, value in document.items():
-        said = None if name in _TABLES else _said(value)
+        said = None if name in _TABLES or name in _FOR_MACHINES else _said(value)
         if said:
             fields.add_row(name.replace("_", " "), Text(said))
     tables = [
@@ -36,7 +39,8 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return "\n".join(f"{name.replace('_', ' ')}: {_said(inner)}" for name, inner in value.items() if _said(inner))
+        # Names as they are: what stands here is what `--set` and a spec take.
+        return "\n".join(f"{name}: {_said(inner)}" for name, inner in value.items() if _said(inner))
     if isinstance(value, list):
         return " ".join(map(_said, value))
     return "" if value is None else str(value)

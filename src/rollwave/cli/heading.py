@@ -47,9 +47,10 @@ def head_lines(release: Release, frame: Frame) -> Iterator[Text]:
     title.append("   " + "  ".join(about), style="dim")
     yield title
     mark = marks.mark_of_status(head.status)
-    status = Text.assemble((f"{mark.shape(is_ascii=frame.is_ascii)} {head.status}", f"bold {mark.style}"))
-    status.append(f"  {head.sentence}")
-    yield from wrapped(status, frame.width)
+    status = Text(f"{mark.shape(is_ascii=frame.is_ascii)} {head.status}  ", style=f"bold {mark.style}")
+    margin = len(status)
+    for number, line in enumerate(wrapped(Text(head.sentence), max(20, frame.width - margin))):
+        yield Text.assemble(status if number == 0 else " " * margin, line)
     if head.reason:
         yield Text(f"  reason: {head.reason}", style="dim")
     yield _bar(release, frame)

@@ -61,6 +61,9 @@ def run(arguments: list[str], *, transport: httpx.BaseTransport | None = None) -
     from rollwave.cli.session import Invocation  # noqa: PLC0415
     from rollwave.domain.errors import RollwaveError  # noqa: PLC0415
 
+    # httpx imports its own command line with Click and Pygments, which costs more than the rest of it; None is the
+    # documented way to say that a module is not there, and httpx goes on without.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     output = Output(is_json="--json" in arguments)
     if not arguments or {"-h", "--help"} & set(arguments):
         _use_ink()

@@ -45,8 +45,13 @@ class Output:
             self._has_document = True
             sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
             sys.stdout.flush()
-        elif view is not None:
+        elif view is not None and self.screen.is_terminal:
             self.screen.print(view)
+        elif view is not None:
+            with self.screen.capture() as captured:
+                self.screen.print(view)
+            # Tables fill their last column with spaces; in a file nobody wants them.
+            sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     def line(self, document: Mapping[str, object]) -> None:
         """Print one line of a JSON stream; only in JSON mode."""

@@ -42,7 +42,7 @@ def _parts(document: dict[str, Any]) -> Iterator[Any]:
         yield Text(f"not part of it: {_excluded(document)}", style="dim")
     changed = _changed_settings(document["config"])
     if changed:
-        yield Text(f"settings that differ from the default: {changed}", style="dim")
+        yield Text(f"settings other than the default: {changed}", style="dim")
     if document["active_deployment"] is not None:
         yield Text()
         yield Text(

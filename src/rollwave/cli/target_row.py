@@ -54,7 +54,7 @@ def render_target(target: Target, *, goal: str, name_width: int, lap: Lap | None
     row.append("  ")
     row.append_text(_steps(target, mark, is_ascii=is_ascii))
     row.append(f" {_time(target, lap, at):>7}  ", style="dim")
-    row.append(_word(target, goal), style="dim" if target.standing is Standing.PENDING else mark.style)
+    row.append(_word(target, goal), style=_word_style(target, mark))
     if target.attempt > 1:
         row.append(f"  attempt {target.attempt}", style="dim")
     return row
@@ -96,6 +96,13 @@ def _done_count(target: Target) -> int:
         return 0
     is_behind = target.failure is None and target.progress is Progress.SUCCESS
     return _STEP[stage] + is_behind
+
+
+def _word_style(target: Target, mark: marks.Mark) -> str:
+    if target.failure is not None:
+        return marks.BAD.style
+    # What is not begun and what is done stay quiet: the eye goes to what moves.
+    return "dim" if target.standing in (Standing.PENDING, Standing.SUCCESS) else mark.style
 
 
 def _word(target: Target, goal: str) -> str:

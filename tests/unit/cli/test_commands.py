@@ -89,6 +89,7 @@ def fleet(api):
     api.on("GET", "deployments", [deployment()])
     api.on("GET", "deployments/12", deployment())
     api.on("GET", "deployments/12/targets", [target(1, batch=1, standing="success"), target(2), target(3)])
+    api.on("GET", "deployments/12/events", [event(1)])
     api.on("GET", "groups", [GROUP])
     api.on("GET", "groups/shop-prod", {**GROUP, "instances": [INSTANCE]})
     api.on("GET", "apps", [{"name": "shop", "description": "", "groups": ["shop-prod"]}])

@@ -2,7 +2,7 @@
 
 import difflib
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,9 @@ class Listing(StrEnum):
     SERVERS = "servers"
     PACKAGES = "packages"
 
+
+_TIMED_TARGETS: Final = 200
+_EVENTS_LIMIT: Final = 10_000
 
 _KINDS = {word: kind for kind in Listing for word in (kind.value, kind.value.removesuffix("s"))}
 
@@ -110,9 +113,15 @@ def _show_release(session: Session, deployment_id: int) -> None:
         session.output.show(document)
         return
     from rollwave.cli.screens import frame_of  # noqa: PLC0415
+    from rollwave.cli.stopwatch import Stopwatch  # noqa: PLC0415
     from rollwave.cli.tree import render_release  # noqa: PLC0415
 
-    session.output.show(document, render_release(release, frame_of(session.output.screen)))
+    stopwatch = Stopwatch()
+    # Times are in the log alone; that of a large release is too long to be read for a single look.
+    if len(release.targets) <= _TIMED_TARGETS:
+        for event in session.client.get("deployments", deployment_id, "events", limit=_EVENTS_LIMIT):
+            stopwatch.note(event)
+    session.output.show(document, render_release(release, frame_of(session.output.screen, laps=stopwatch)))
 
 
 def show_list(session: Session, listing: Listing, **query: object) -> None:
