@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 JSON_LIMIT: Final = 32 * 1024**2
 """Bytes of any body but a package: a spec of some hundred thousand instances."""
 
+DISCARD_LIMIT: Final = 64 * 1024**2
+"""Most bytes that are read from a client only to let it finish."""
+
 PACKAGES: Final = "/api/v1/packages/"
 
 
@@ -38,31 +41,55 @@ class BodyLimit:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
         limit = self._package_limit if scope["path"].startswith(PACKAGES) else JSON_LIMIT
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit:
-                raise TooLargeError(limit=limit)
-            return message
-
+        body = _Body(receive, limit=limit)
         if _announced(scope) > limit:
-            await self._answer(send, TooLargeError(limit=limit))
+            await self._answer(body, send, TooLargeError(limit=limit))
             return
         try:
-            await self._app(scope, counted, send)
+            await self._app(scope, body.receive, send)
         except TooLargeError as error:
             # The body is read before the app answers anything, so nothing was sent yet.
-            await self._answer(send, error)
+            await self._answer(body, send, error)
 
-    async def _answer(self, send: Send, error: TooLargeError) -> None:
+    async def _answer(self, body: _Body, send: Send, error: TooLargeError) -> None:
+        await body.discard()
         status, content = self._refuse(error)
-        # What is left of the body would be taken for the next request.
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            # What may be left of the body would be taken for the next request.
+            (b"connection", b"close"),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+class _Body:
+    """A body on its way in."""
+
+    def __init__(self, receive: Receive, *, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._size = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next message; raise TooLargeError where it is one too much."""
+        message = await self._next()
+        if self._size > self._limit:
+            raise TooLargeError(limit=self._limit)
+        return message
+
+    async def discard(self) -> None:
+        """Read what is still coming, within bounds: a client that is cut off while it sends never sees the answer."""
+        while not self._is_complete and self._size < self._limit + DISCARD_LIMIT:
+            await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        self._is_complete = not message.get("more_body", False)
+        return message
 
 
 def _announced(scope: Message) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rollwave.domain import facts
 from rollwave.store import codec
-from rollwave.store.models import AuditEntry, Event
+from rollwave.store.models import AuditEntry, Event, Instance
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time
 from rollwave.web.json_text import encode
@@ -90,10 +90,14 @@ def _of_deployments(subject: str | None, actor: str | None, since: datetime | No
         rows = rows.filter(data__contains=f'"actor":{encode(actor).decode()}')
     if since is not None:
         rows = rows.filter(at__gte=since)
-    return [_shown(row, codec.event(row.kind, row.data)) for row in rows[:limit]]
+    found = [(row, codec.event(row.kind, row.data)) for row in rows[:limit]]
+    named = {one for _, fact in found if isinstance(fact, facts.BakeApproved) for one, _ in fact.attempts}
+    places = Instance.objects.filter(id__in=named).values_list("id", "server__name", "port")
+    names = Names({instance_id: f"{server}:{port}" for instance_id, server, port in places})
+    return [_shown(row, fact, names) for row, fact in found]
 
 
-def _shown(row: Event, fact: Any) -> AuditOut:
+def _shown(row: Event, fact: Any, names: Names) -> AuditOut:
     return AuditOut(
         at=row.at,
         actor=fact.actor,
@@ -101,7 +105,7 @@ def _shown(row: Event, fact: Any) -> AuditOut:
         subject=f"deployment/{row.deployment_id}",
         group=row.deployment.group.name,
         reason=getattr(fact, "reason", ""),
-        sentence=sentence(fact, Names({})),
+        sentence=sentence(fact, names),
         data={"seq": row.seq, "kind": row.kind},
     )
 

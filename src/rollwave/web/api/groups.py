@@ -1,6 +1,7 @@
 """Groups: the instances of one app in one environment, with what they run and what takes part."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -10,12 +11,13 @@ from pydantic import Field
 from rollwave.domain import errors
 from rollwave.domain.model import Kind, PackageRef, Phase
 from rollwave.domain.stability import stable_packages
-from rollwave.store.models import FINAL_PHASES, Deployment, Group, Instance
+from rollwave.store.models import FINAL_PHASES, Deployment, Group
 from rollwave.web import commands, fleet
+from rollwave.web.api import instances
 from rollwave.web.api.auth import actor_of
 from rollwave.web.api.deployments import DeploymentOut, detail
 from rollwave.web.api.errors import answers
-from rollwave.web.api.instances import InstanceOut, shown
+from rollwave.web.api.instances import InstanceOut
 from rollwave.web.api.output import Output, found
 from rollwave.web.fields import Input, Port, Version, as_json, merged
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
@@ -80,13 +82,13 @@ _BODY = (MalformedRequestError, InvalidRequestError, TooLargeError)
 def list_groups(request: HttpRequest) -> list[GroupOut]:
     """List all groups."""
     del request
-    instances = defaultdict(list)
-    for instance in shown(Instance.objects.all()):
-        instances[instance.group].append(instance)
+    by_group: dict[str, list[InstanceOut]] = defaultdict(list)
+    for instance in instances.everywhere():
+        by_group[instance.group].append(instance)
     active = _active_by_group()
     stable = _stable_by_group(Deployment.objects.all())
     return [
-        GroupOut(**_figures(row, instances[row.name], active.get(row.pk), stable.get(row.pk, (None, None))))
+        GroupOut(**_figures(row, by_group[row.name], active.get(row.pk), stable.get(row.pk, (None, None))))
         for row in Group.objects.select_related("app")
     ]
 
@@ -96,10 +98,10 @@ def read_group(request: HttpRequest, name: str) -> GroupDetail:
     """Read one group with its settings and instances."""
     del request
     row = found(Group.objects.select_related("app").filter(name=name).first(), kind="group", name=name)
-    instances = shown(Instance.objects.filter(group=row))
+    of_group = instances.of_group(row.pk)
     stable = _stable_by_group(Deployment.objects.filter(group=row)).get(row.pk, (None, None))
     return GroupDetail(
-        **_figures(row, instances, _active_by_group().get(row.pk), stable),
+        **_figures(row, of_group, _active_by_group().get(row.pk), stable),
         deploy_path=row.deploy_path,
         health_path=row.health_path,
         version_path=row.version_path or None,
@@ -113,7 +115,7 @@ def read_group(request: HttpRequest, name: str) -> GroupDetail:
         pool=row.pool or None,
         canaries=row.canaries,
         config=as_json(merged(row.config)),
-        instances=instances,
+        instances=of_group,
     )
 
 
@@ -167,12 +169,12 @@ def roll_back(
 
 def _set_hold(request: HttpRequest, group: str, server: str, body: HoldIn, *, hold: bool) -> InstanceOut:
     instance_id = fleet.set_hold(group, server, port=body.port, hold=hold, actor=actor_of(request), reason=body.reason)
-    return shown(Instance.objects.filter(pk=instance_id))[0]
+    return instances.one(instance_id)
 
 
 def _figures(
     row: Group,
-    instances: list[InstanceOut],
+    members: Sequence[InstanceOut],
     active: int | None,
     stable: tuple[PackageRef | None, PackageRef | None],
 ) -> dict[str, Any]:
@@ -181,12 +183,12 @@ def _figures(
         "name": row.name,
         "app": row.app.name,
         "environment": row.environment,
-        "instance_count": len(instances),
-        "in_traffic_count": sum(one.in_traffic for one in instances),
-        "held_count": sum(one.hold for one in instances),
-        "failed_count": sum(one.failed for one in instances),
-        "offline_count": sum(one.offline for one in instances),
-        "versions": Counter(one.version for one in instances if one.version),
+        "instance_count": len(members),
+        "in_traffic_count": sum(one.in_traffic for one in members),
+        "held_count": sum(one.hold for one in members),
+        "failed_count": sum(one.failed for one in members),
+        "offline_count": sum(one.offline for one in members),
+        "versions": Counter(one.version for one in members if one.version),
         "active_deployment": active,
         "stable_version": current.version if current else None,
         "previous_stable_version": before.version if before else None,

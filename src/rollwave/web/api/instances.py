@@ -1,13 +1,15 @@
 """Instances as the API shows them: flags, version, and whether they are in traffic and why not."""
+# ruff: noqa: S608  # statements are put together from constants; values are always parameters
 
-from django.db.models import QuerySet
+from collections.abc import Sequence
+from typing import Any, Final
+
 from pydantic import Field
 
-from rollwave.domain.model import Entry, Progress, Stage, Standing
-from rollwave.domain.model import Instance as DomainInstance
-from rollwave.domain.model import Target as DomainTarget
+from rollwave.domain.model import Instance, Target
 from rollwave.domain.traffic import wants_traffic
-from rollwave.store.models import FINAL_PHASES, Instance, Target
+from rollwave.store import rows
+from rollwave.store.dialect import fetch
 from rollwave.web.api.output import Output
 
 
@@ -30,73 +32,84 @@ class InstanceOut(Output):
     in_traffic: bool = Field(description="Whether its flags want it in traffic, and no worker has it out.")
     out_reasons: list[str] = Field(description="Why it is not: hold, failed, new, offline, deploying.")
     version: str | None = Field(description="Version of the process that was last proven to run.")
-    deployment: int | None = Field(description="Id of the active deployment that targets it.")
 
 
-def domain_target(  # noqa: PLR0917  # the columns of a row, in its order
-    instance_id: int, batch: int, standing: str, stage: str | None, progress: str | None, entry: str
-) -> DomainTarget:
-    """Return what the domain needs to know of a row to judge its traffic and its status."""
-    return DomainTarget(
-        instance_id=instance_id,
-        batch=batch,
-        standing=Standing(standing),
-        entry=Entry(entry),
-        stage=Stage(stage) if stage else None,
-        progress=Progress(progress) if progress else None,
-    )
+_INSTANCES: Final = f"""
+SELECT a.name, s.address, i.hold_by, i.hold_reason, {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
+JOIN store_app a ON a.id = g.app_id LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
+"""
+
+_MOVING: Final = f"""
+SELECT {rows.TARGET} FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s
+"""
 
 
-def traffic_of(row: Instance, target: DomainTarget | None) -> tuple[bool, list[str]]:
-    """Return whether an instance is in traffic, and the reasons why not."""
-    offline = row.server.offline
-    instance = DomainInstance(
-        id=row.pk, name="", server="", site="", hold=row.hold, failed=row.failed, new=row.new, offline=offline
-    )
-    flags = {"hold": row.hold, "failed": row.failed, "new": row.new, "offline": offline}
-    wanted = wants_traffic(instance, target)
-    if wanted:
-        return True, []
-    is_deploying = target is not None and target.standing in (Standing.IN_FLIGHT, Standing.VERIFIED)
-    return False, [name for name, raised in flags.items() if raised] + ["deploying"] * is_deploying
+def everywhere() -> list[InstanceOut]:
+    """Return all instances; one query, as all of these."""
+    return _shown_all(f"{_INSTANCES} ORDER BY i.id")
 
 
-def active_targets(instances: QuerySet[Instance]) -> dict[int, tuple[int, DomainTarget]]:
-    """Return by instance the id of the active deployment that targets it, and its target there; one query."""
-    rows = (
-        Target.objects.filter(instance__in=instances)
-        .exclude(deployment__phase__in=FINAL_PHASES)
-        .order_by()
-        .values_list("deployment_id", "instance_id", "batch", "standing", "stage", "progress", "entry")
-    )
-    return {row[1]: (row[0], domain_target(*row[1:])) for row in rows}
+def of_group(group_id: int) -> list[InstanceOut]:
+    """Return a group's instances."""
+    return _shown_all(f"{_INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
 
 
-def shown(instances: QuerySet[Instance]) -> list[InstanceOut]:
-    """Return *instances* in their order; two queries whatever their number."""
-    targets = active_targets(instances.order_by())
-    return [_shown(row, targets.get(row.pk)) for row in instances.select_related("group__app", "server")]
+def on_server(server_id: int) -> list[InstanceOut]:
+    """Return the instances on a server, of all groups."""
+    return _shown_all(f"{_INSTANCES} WHERE i.server_id = %s ORDER BY g.name, i.port", server_id)
 
 
-def _shown(row: Instance, target: tuple[int, DomainTarget] | None) -> InstanceOut:
-    in_traffic, reasons = traffic_of(row, target[1] if target else None)
+def one(instance_id: int) -> InstanceOut:
+    """Return an instance that there is."""
+    return _shown_all(f"{_INSTANCES} WHERE i.id = %s", instance_id)[0]
+
+
+def moving_targets(group_id: int) -> dict[int, Target]:
+    """Return the targets, by instance, that a group's active deployment has out of traffic, or is about to."""
+    return {target.instance_id: target for target in map(rows.target, fetch(_MOVING, group_id))}
+
+
+def is_in_traffic(instance: Instance, moving: Target | None) -> bool:
+    """Return whether an instance takes requests for sure; *moving* as `moving_targets` returns it."""
+    return wants_traffic(instance, moving) is True
+
+
+def _shown_all(statement: str, *parameters: int) -> list[InstanceOut]:
+    return [_shown(row) for row in fetch(statement, *parameters)]
+
+
+def _shown(row: Sequence[Any]) -> InstanceOut:
+    app, address, hold_by, hold_reason, *known = row
+    instance, moving = rows.instance_with_target(known)
+    group, _, place = instance.name.partition("/")
+    in_traffic = is_in_traffic(instance, moving)
     # The values come from the database: nothing is left to validate.
     return InstanceOut.model_construct(
-        name=row.name,
-        group=row.group.name,
-        app=row.group.app.name,
-        server=row.server.name,
-        site=row.server.site,
-        address=row.server.address,
-        port=row.port,
-        hold=row.hold,
-        hold_by=row.hold_by,
-        hold_reason=row.hold_reason,
-        failed=row.failed,
-        new=row.new,
-        offline=row.server.offline,
+        name=instance.name,
+        group=group,
+        app=app,
+        server=instance.server,
+        site=instance.site,
+        address=address,
+        port=int(place.rpartition(":")[2]),
+        hold=instance.hold,
+        hold_by=hold_by,
+        hold_reason=hold_reason,
+        failed=instance.failed,
+        new=instance.new,
+        offline=instance.offline,
         in_traffic=in_traffic,
-        out_reasons=reasons,
-        version=row.version,
-        deployment=target[0] if target else None,
+        out_reasons=[] if in_traffic else _why_out(instance, moving),
+        version=instance.version,
     )
+
+
+def _why_out(instance: Instance, moving: Target | None) -> list[str]:
+    reasons = {
+        "hold": instance.hold,
+        "failed": instance.failed,
+        "new": instance.new,
+        "offline": instance.offline,
+        "deploying": moving is not None,
+    }
+    return [name for name, holds in reasons.items() if holds]

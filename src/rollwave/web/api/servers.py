@@ -7,11 +7,12 @@ from django.http import HttpRequest
 from ninja import Body, Router
 
 from rollwave.domain.errors import NotFoundError
-from rollwave.store.models import Instance, Server
+from rollwave.store.models import Server
 from rollwave.web import fleet
+from rollwave.web.api import instances
 from rollwave.web.api.auth import actor_of
 from rollwave.web.api.errors import answers
-from rollwave.web.api.instances import InstanceOut, shown
+from rollwave.web.api.instances import InstanceOut
 from rollwave.web.api.output import Output, found
 from rollwave.web.fields import Input
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
@@ -86,5 +87,5 @@ def _detail(name: str) -> ServerDetail:
         site=row.site,
         offline=row.offline,
         instance_count=row.instance_count,
-        instances=shown(Instance.objects.filter(server=row.pk).order_by("group__name", "port")),
+        instances=instances.on_server(row.pk),
     )

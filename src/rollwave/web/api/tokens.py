@@ -63,4 +63,7 @@ def make_token(request: HttpRequest, body: TokenIn) -> Status[NewToken]:
 def delete_token(request: HttpRequest, name: str) -> HttpResponse:
     """Make a token invalid at once."""
     tokens.delete(name, actor=actor_of(request), now=services().clock.now())
-    return HttpResponse(status=204)
+    response = HttpResponse(status=204)
+    # Nothing is of no type.
+    del response["Content-Type"]
+    return response

@@ -58,30 +58,40 @@ def _write(decided: Collection[Change], inventory: Inventory, *, actor: str, now
     """Do everything; return the deployments that have to look again."""
     todo = [change for change in decided if change.do is not Do.UNCHANGED]
     active: set[int] = set()
+    # New servers may be thousands, and a thousand statements are a long time for all others who want to write.
+    Server.objects.bulk_create(
+        [Server(name=change.name, **change.values) for change in todo if _is(change, "server", Do.CREATE)]
+    )
     for change in todo:
         if change.kind == "app":
             App.objects.update_or_create(name=change.name, defaults=dict(change.values))
-        elif change.kind == "server":
-            active |= _write_server(change, actor=actor, now=now)
+        elif _is(change, "server", Do.UPDATE):
+            active |= _update_server(change, actor=actor, now=now)
         elif change.kind == "group":
             _write_group(change)
     touched = _write_instances([change for change in todo if change.place], inventory)
-    touched |= set(Group.objects.filter(name__in=_names(todo, "group")).values_list("id", flat=True))
+    groups = [change.name for change in todo if change.kind == "group"]
+    touched |= set(Group.objects.filter(name__in=groups).values_list("id", flat=True))
     fleets.touch(touched)
     AuditEntry.objects.bulk_create([_audited(change, actor=actor, now=now) for change in todo])
     return sorted(active | set(active_of(touched)))
 
 
-def _write_server(change: Change, *, actor: str, now: datetime) -> set[int]:
+def _is(change: Change, kind: str, do: Do) -> bool:
+    return change.kind == kind and change.do is do
+
+
+def _update_server(change: Change, *, actor: str, now: datetime) -> set[int]:
+    """Update one server; return the deployments that have to look again."""
     values = dict(change.values)
-    offline = values.pop("offline", False)
-    row, is_new = Server.objects.update_or_create(name=change.name, defaults=values)
+    offline = values.pop("offline", None)
+    row = Server.objects.get(name=change.name)
+    if values:
+        Server.objects.filter(pk=row.pk).update(**values)
     fleets.touch_servers([row.pk])
-    active: set[int] = set()
-    if row.offline is not offline and (is_new or "offline" in change.values):
-        store = services().store
-        active |= set(store.set_offline(change.name, offline=offline, actor=actor, reason="spec", at=now))
-    return active | set(active_of(set(Instance.objects.filter(server=row).values_list("group_id", flat=True))))
+    if offline is not None:
+        return set(services().store.set_offline(change.name, offline=offline, actor=actor, reason="spec", at=now))
+    return set(active_of(set(Instance.objects.filter(server=row).values_list("group_id", flat=True))))
 
 
 def _write_group(change: Change) -> None:
@@ -107,10 +117,6 @@ def _write_instances(todo: Collection[Change], inventory: Inventory) -> set[int]
 
 def _ids(model: Any, names: set[str]) -> Mapping[str, int]:
     return {name: one for name, one in model.objects.values_list("name", "id") if name in names}
-
-
-def _names(todo: Collection[Change], kind: str) -> list[str]:
-    return [change.name for change in todo if change.kind == kind]
 
 
 def _audited(change: Change, *, actor: str, now: datetime) -> AuditEntry:

@@ -124,7 +124,7 @@ def parse(document: Any) -> tuple[Spec, list[Problem]]:
     mentioned = {}
     for section, kind in _SECTIONS.items():
         # A section without anything under it is null in YAML.
-        items = document.get(section) or []
+        items = [] if document.get(section) is None else document[section]
         if not isinstance(items, list):
             problems.append(Problem(path=section, value=items, message=f"{section} is not a list"))
             items = []

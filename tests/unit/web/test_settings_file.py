@@ -1,0 +1,80 @@
+"""rollwave.toml: what it may say, and errors that name the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollwave.settings_file import (
+    CaddySettings,
+    DrainFileSettings,
+    HaproxySettings,
+    SettingsFile,
+    SettingsInvalidError,
+    read_settings,
+)
+
+ALL = """
+[limits]
+package_bytes = 1000
+[engine]
+lease_s = 5
+parallel = 3
+[log]
+format = "json"
+level = "warning"
+[balancers.edge]
+kind = "caddy"
+admin = "http://127.0.0.1:2019"
+[balancers.lb]
+kind = "haproxy"
+socket = "/run/haproxy.sock"
+[balancers.page]
+kind = "drain_file"
+settle_s = 5
+"""
+
+
+def test_without_a_file_there_are_defaults(tmp_path):
+    assert read_settings(tmp_path / "rollwave.toml") == SettingsFile()
+
+
+def test_every_key_is_read(tmp_path):
+    path = tmp_path / "rollwave.toml"
+    path.write_text(ALL)
+
+    settings = read_settings(path)
+
+    assert (settings.limits.package_bytes, settings.engine.lease_s, settings.engine.parallel) == (1000, 5, 3)
+    assert (settings.log.format, settings.log.level) == ("json", "warning")
+    assert settings.balancers == {
+        "edge": CaddySettings(admin="http://127.0.0.1:2019"),
+        "lb": HaproxySettings(socket="/run/haproxy.sock"),
+        "page": DrainFileSettings(settle_s=5),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("a = ", "", "Invalid value"),
+        ("[balancer.x]\nkind = 'caddy'", "balancer", "did you mean 'balancers'?"),
+        ("balancers = 3", "balancers", "expected a table"),
+        ("[balancers]\nx = 3", "balancers.x", "expected a table"),
+        ("[balancers.x]\nkind = 'f5'", "balancers.x.kind", "f5"),
+        ("[balancers.x]\nadmin = 'f5'", "balancers.x", "kind"),
+        ("[balancers.x]\nkind = 'caddy'", "balancers.x", "admin"),
+        ("[balancers.x]\nkind = 'caddy'\nadmin = 3", "balancers.x.admin", "Expected `str`"),
+        ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
+        ("[log]\nlevel = 'loud'", "log.level", "loud"),
+    ],
+)
+def test_a_mistake_stops_the_start_and_names_its_key(tmp_path, text, key, reason):
+    path = tmp_path / "rollwave.toml"
+    path.write_text(text)
+
+    with pytest.raises(SettingsInvalidError) as refused:
+        read_settings(path)
+
+    assert refused.value.facts["key"] == key
+    assert reason in refused.value.message
+    assert str(path) in refused.value.message
