@@ -105,10 +105,11 @@ def _at_rest(state: State, *, done: str) -> Summary:
     batch = next_batch(state)
     if batch is None or batch.opened:
         budget = budget_of(state)
-        return Summary(
-            status=Status.RUNNING,
-            sentence=f"Waits for room: {budget.out_count} of {budget.limit_count} allowed are out of traffic; {done}.",
-        )
+        if budget.room_count:
+            sentence = f"Waits for room in the groups on the same servers; {done}."
+        else:
+            sentence = f"Waits for room: {budget.out_count} of {budget.limit_count} allowed are out of traffic; {done}."
+        return Summary(status=Status.RUNNING, sentence=sentence)
     if state.deployment.config.batch_mode is BatchMode.MANUAL:
         return Summary(status=Status.WAITING, sentence=f"Batch {batch.number} waits to be let go; {done}.")
     until = f"{batch.due_at:%H:%M:%S} UTC" if batch.due_at else "its turn"

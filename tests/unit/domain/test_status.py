@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollwave.domain.config import BatchMode
-from rollwave.domain.model import BrakeCause, Phase
+from rollwave.domain.model import BrakeCause, Neighbor, Phase
 from rollwave.domain.status import Status
 from tests.unit.domain.story import Story, fleet_of, instance
 
@@ -94,6 +94,12 @@ SENTENCES = {
         Phase.ROLLING_OUT,
         Status.RUNNING,
         "Waits for room: 2 of 2 allowed are out of traffic; 2 of 8 on 2.0.",
+    ),
+    "no room at a neighbor": (
+        lambda: Story(fleet_of(8), neighbors=(Neighbor(group="blog", room_count=0, in_by_server={"s1": 1}),)).start(),
+        Phase.CANARY,
+        Status.RUNNING,
+        "Waits for room in the groups on the same servers; 0 of 8 on 2.0.",
     ),
     "no room for the canary": (
         lambda: Story((*fleet_of(3), instance(4, busy_elsewhere=True))).start(),
