@@ -1,0 +1,134 @@
+"""The wiring: what settings ask for is what is built, and what groups need has to be there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.db import connections
+
+from rollwave.balancers.caddy import CaddyBalancer
+from rollwave.balancers.drain_file import DrainFileBalancer
+from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.bootstrap import DrainFiles, build
+from rollwave.executors.local import LocalExecutor
+from rollwave.host import driver_source
+from rollwave.ports.balancer import BalancerPoolError, Member
+from rollwave.settings_file import SettingsInvalidError
+from rollwave.store.models import App, Group, Instance, Server
+from rollwave.system import SystemClock, WriterThread
+from rollwave.testing.fake_executor import FakeExecutor
+
+SETTINGS = """
+[engine]
+lease_s = 3
+[balancers.edge]
+kind = "caddy"
+admin = "http://127.0.0.1:1"
+membership = "admin_api"
+[balancers.front]
+kind = "caddy"
+admin = "http://127.0.0.1:1"
+[balancers.lb]
+kind = "haproxy"
+socket = "127.0.0.1:1"
+[balancers.page]
+kind = "drain_file"
+settle_s = 0
+"""
+
+
+@pytest.fixture
+def data_dir(tmp_path, django_database):
+    return tmp_path
+
+
+@pytest.fixture
+def instance(tmp_path, django_database):
+    """One instance whose server is a folder, behind balancer `page`."""
+    (tmp_path / "s1").mkdir()
+    group = Group.objects.create(
+        app=App.objects.create(name="shop"),
+        name="shop",
+        deploy_path=f"{tmp_path}/{{server}}/shop",
+        start=["x"],
+        stop=["x"],
+        balancer="page",
+        pool="shop",
+    )
+    return Instance.objects.create(group=group, server=Server.objects.create(name="s1", address="127.0.0.1"), port=80)
+
+
+MEMBER = Member(pool="shop", name="shop/s1:80", address="127.0.0.1", port=80)
+
+
+def test_what_the_settings_name_is_built(data_dir):
+    (data_dir / "rollwave.toml").write_text(SETTINGS)
+
+    rollwave = build(data_dir)
+
+    kinds = {name: type(one) for name, one in rollwave.balancers.items()}
+    assert kinds == {
+        "edge": CaddyBalancer,
+        "front": DrainFileBalancer,
+        "lb": HaproxyBalancer,
+        "page": DrainFileBalancer,
+    }
+    assert {name: type(one) for name, one in rollwave.executors.items()} == {"local": LocalExecutor}
+    assert not rollwave.is_engine_running
+    assert sorted(path.name for path in (data_dir / "keys").iterdir()) == ["signing.key", "signing.key.pub"]
+
+
+def test_a_second_build_keeps_the_keys(data_dir):
+    build(data_dir)
+    key = (data_dir / "keys" / "signing.key").read_bytes()
+    build(data_dir)
+
+    assert (data_dir / "keys" / "signing.key").read_bytes() == key
+
+
+def test_a_group_without_its_balancer_stops_the_start(data_dir, instance):
+    """Its instances would neither be released nor kept in traffic; the error names the missing key and the group."""
+    with pytest.raises(SettingsInvalidError, match=r"balancers\.page: it is missing, and group shop needs it"):
+        build(data_dir)
+
+
+def test_a_group_without_its_executor_stops_the_start(data_dir, instance):
+    Group.objects.update(balancer="", executor="salt")
+
+    with pytest.raises(SettingsInvalidError, match="group shop needs executor 'salt'"):
+        build(data_dir)
+
+
+def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
+    """By way of the member's name to its instance, and from there to its deploy path."""
+    writer = WriterThread()
+    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=writer)
+    place = tmp_path / "s1" / "shop" / "shared" / "drain"
+
+    async def run() -> list[bool]:
+        seen = [await files.is_there(MEMBER)]
+        await files.put(MEMBER, True)
+        seen += [await files.is_there(MEMBER), place.exists()]
+        await files.put(MEMBER, False)
+        seen += [await files.is_there(MEMBER), place.exists()]
+        await writer(connections.close_all)
+        return seen
+
+    assert asyncio.run(run()) == [False, True, True, False, False]
+    writer.close()
+
+
+def test_an_executor_that_cannot_place_a_drain_file_says_so(instance):
+    writer = WriterThread()
+    files = DrainFiles({"local": FakeExecutor(clock=SystemClock())}, offload=writer)
+
+    async def run() -> None:
+        try:
+            await files.put(MEMBER, True)
+        finally:
+            await writer(connections.close_all)
+
+    with pytest.raises(BalancerPoolError, match="use another balancer"):
+        asyncio.run(run())
+    writer.close()
