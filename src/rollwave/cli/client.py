@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from rollwave.cli.errors import ApiError, NotRollwaveError, UnreachableError
+from rollwave.cli.errors import BUSY, ApiError, NotRollwaveError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,8 +27,6 @@ STREAM_TIMEOUT: Final = httpx.Timeout(45, connect=5)
 
 _PAUSES_S: Final = (0.2, 0.6, 1.5)
 """Before the second and later tries of a request that may be repeated."""
-
-_BUSY: Final = frozenset({502, 503, 504})
 
 
 class Client:
@@ -179,7 +177,7 @@ class Client:
                 if pause_s is None:
                     raise UnreachableError(endpoint=self.endpoint, reason=_reason(error)) from error
             else:
-                if pause_s is None or response.status_code not in _BUSY:
+                if pause_s is None or response.status_code not in BUSY:
                     return response
             self._sleep(pause_s)
         raise AssertionError("the last try returns or raises")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rollwave.domain.errors import RollwaveError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+BUSY: Final = frozenset({502, 503, 504})
+"""HTTP statuses of a server, or of a proxy before it, that will answer later."""
 
 
 class UsageError(RollwaveError):
@@ -119,6 +123,15 @@ class WatchInterruptedError(RollwaveError):
             f"stopped watching; deployment {deployment_id} of {group} goes on", deployment_id=deployment_id, group=group
         )
         self.hint = f"`rollwave get {deployment_id} -w` watches again, `rollwave brake {deployment_id}` stops it safely"
+
+
+def may_pass(error: RollwaveError) -> bool:
+    """Return whether *error* says later rather than no: nobody answers, or what answers is being started."""
+    if isinstance(error, ApiError):
+        return error.status in BUSY
+    return isinstance(error, UnreachableError) or (
+        isinstance(error, NotRollwaveError) and error.facts["status"] in BUSY
+    )
 
 
 def hint_of(error: RollwaveError) -> str:

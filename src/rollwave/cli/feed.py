@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from rollwave.cli.errors import ApiError, NotRollwaveError, UnreachableError
+from rollwave.cli.errors import ApiError, NotRollwaveError, UnreachableError, may_pass
 from rollwave.cli.sse import parse_messages
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def follow(
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
         except (NotRollwaveError, ApiError) as error:
-            # A proxy or a server that is just being restarted says 502 or 503; anything else is an answer.
-            if (error.status if isinstance(error, ApiError) else error.facts["status"]) not in (502, 503, 504):
+            if not may_pass(error):
                 raise
             reason = str(error)
         if feed.is_over:

@@ -12,6 +12,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from rollwave.cli.errors import may_pass
+from rollwave.domain.errors import RollwaveError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -77,10 +80,16 @@ def watch(
         is_late = deadline is not None and began_at >= deadline
         # The end of the log is news as well: what was read before it may lack the last step.
         if arrivals.is_over or is_late or (is_stale and began_at >= next_read_at):
-            picture = read()
+            try:
+                picture = read()
+            except RollwaveError as error:
+                # While a server restarts, the events wait longer than a reading does; they say when it is lost.
+                if arrivals.is_over or is_late or not may_pass(error):
+                    raise
+            else:
+                is_stale = False
+                screen.picture(picture)
             next_read_at = clock() + max(_PAUSE_S, (clock() - began_at) * _SHARE)
-            is_stale = False
-            screen.picture(picture)
         if is_late:
             break
     return picture
@@ -108,7 +117,11 @@ class _Arrivals:
             while True:
                 arrival = self._queue.get(timeout=wait_s) if not taken else self._queue.get_nowait()
                 if isinstance(arrival, BaseException):
-                    raise arrival
+                    if not taken:
+                        raise arrival
+                    # What came before it is told first; nothing comes after it.
+                    self._queue.put(arrival)
+                    return taken
                 if arrival is None:
                     self.is_over = True
                     return taken

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rollwave.cli import errors as cli_errors
@@ -63,3 +65,11 @@ def test_every_coarse_status_is_a_result_or_moves_by_itself(status):
 def test_every_number_is_explained():
     """No code without words for it."""
     assert set(MEANINGS) == set(Exit)
+
+
+def test_the_documentation_has_the_same_table():
+    """Nobody has to guess which of the two is right."""
+    text = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+
+    for code, meaning in MEANINGS.items():
+        assert f"| {code.value} | {meaning} |\n" in text

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from rollwave.cli.errors import ApiError, UnreachableError
 from rollwave.cli.stopwatch import Stopwatch
 from rollwave.cli.watch import watch
 from tests.unit.cli.fake_api import event
@@ -112,15 +113,54 @@ def test_the_time_runs_out():
 
 
 def test_what_goes_wrong_in_the_feed_is_heard():
-    """The thread that reads the log does not swallow its errors."""
-    world = World()
+    """The thread that reads the log does not swallow its errors, nor what came before them."""
+    world, screen = World(), Screen()
 
     def events():
-        yield event(1)
+        yield from world.events(3)
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        watch(world.read, events(), Screen(), is_done=lambda _picture: False)
+        watch(world.read, events(), screen, is_done=lambda _picture: False)
+
+    assert screen.events == [1, 2, 3]
+
+
+def test_a_reading_that_fails_for_now_is_done_again():
+    """A server that restarts ends no watch: the events wait for it, and the picture that follows is whole."""
+    world, screen = World(), Screen()
+    troubles = [UnreachableError(endpoint="http://x", reason="restart"), None]
+    is_read_again = threading.Event()
+
+    def read():
+        if world.reads and troubles:
+            trouble = troubles.pop(0)
+            if trouble is not None:
+                world.reads += 1
+                raise trouble
+            is_read_again.set()
+        return world.read()
+
+    def events():
+        yield from world.events(1)
+        is_read_again.wait(30)
+        yield from world.events(2)
+
+    assert watch(read, events(), screen, is_done=lambda _picture: False) == 2
+    assert troubles == []
+
+
+def test_a_reading_that_is_refused_ends_the_watch():
+    """No is no: waiting would not help."""
+    world = World()
+
+    def read():
+        if world.reads:
+            raise ApiError(code="input.not_found", message="gone", status=404, facts={})
+        return world.read()
+
+    with pytest.raises(ApiError, match="gone"):
+        watch(read, world.events(3), Screen(), is_done=lambda _picture: False)
 
 
 def test_the_stopwatch_starts_again_with_an_attempt():
