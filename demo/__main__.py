@@ -28,7 +28,6 @@ def main() -> int:
     def say(text: str) -> None:
         console.print(f"\n[bold]▸ {text}[/bold]")
 
-    # Short on purpose: a unix socket's path may not be longer than about 100 characters.
     with tempfile.TemporaryDirectory(prefix="rw-demo-") as folder:
         lab = Lab(Path(folder))
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +20,11 @@ import httpx
 from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 GROUP: Final = "web"
 SITES: Final = {"north": 6, "south": 6}
+CONFIG: Final = {"max_unavailable_percent": 25, "startup_timeout_s": 4}
 BIN: Final = Path(sys.executable).parent
 APP: Final = Path(__file__).parent / "app"
 
@@ -63,13 +65,16 @@ class Lab:
     Everything that the demo runs, below one folder.
 
     Args:
-        root: The folder.
+        root: The folder; its path is short, because a unix socket's may not be longer than about 100 characters.
+        sites: How many servers stand in each site.
+        config: Settings of the group's deployments.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, sites: Mapping[str, int] = SITES, config: Mapping[str, object] = CONFIG) -> None:
         self.root = root
         self.data = root / "rollwave"
-        names = [(f"{site[0]}{number}", site) for site, count in SITES.items() for number in range(1, count + 1)]
+        self.config = config
+        names = [(f"{site[0]}{number}", site) for site, count in sites.items() for number in range(1, count + 1)]
         self.client_port, self.admin_port, *ports = free_ports(len(names) + 2)
         self.servers = [
             Server(name=name, site=site, port=port) for (name, site), port in zip(names, ports, strict=True)
@@ -161,10 +166,58 @@ class Lab:
         """Start ``rollwave serve``; returns once it answers."""
         (self.data / "endpoint").unlink(missing_ok=True)
         self._engine = self._spawn("rollwave", [BIN / "rollwave", "serve", "--data", self.data, "--port", "0"])
-        until(
-            lambda: (self.data / "endpoint").exists() and _answers(f"{self.endpoint}/health/ready"),
-            what=f"the start of Rollwave (log: {self.root}/logs/rollwave.log)",
-        )
+        until(self._engine_is_up, what="the start of Rollwave")
+
+    def _engine_is_up(self) -> bool:
+        assert self._engine is not None
+        if self._engine.poll() is not None:
+            log = (self.root / "logs" / "rollwave.log").read_text(encoding="utf-8")
+            raise LabError(f"Rollwave ended with exit code {self._engine.returncode}:\n{log[-2000:]}")
+        return (self.data / "endpoint").exists() and _answers(f"{self.endpoint}/health/ready")
+
+    def build(self, version: str, *, broken_sites: Sequence[str] = ()) -> Path:
+        """Lay out what a build of the application would, and what is special about this release; return the folder."""
+        folder = self.root / "builds" / version
+        folder.mkdir(parents=True)
+        shutil.copy(APP / "server.py", folder)
+        release = {"version": version, "broken_sites": list(broken_sites)}
+        (folder / "release.json").write_text(json.dumps(release), encoding="utf-8")
+        return folder
+
+    def cli(self, *arguments: str) -> Any:
+        """Run the command line as anybody would; return its JSON answer, LabError where it fails."""
+        argv = [str(BIN / "rollwave"), *arguments, "--json", "--data", str(self.data)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"rollwave {' '.join(arguments)} failed:\n{done.stderr}{done.stdout}")
+        return json.loads(done.stdout)
+
+    def register(self, versions: Mapping[str, Sequence[str]]) -> None:
+        """Apply the spec, and push a package of every version; *versions* names the sites in which it is broken."""
+        # JSON is YAML too.
+        path = self.root / "fleet.yaml"
+        path.write_text(json.dumps(self.spec(), indent=2), encoding="utf-8")
+        self.cli("apply", "-f", str(path))
+        for version, broken_sites in versions.items():
+            folder = self.build(version, broken_sites=broken_sites)
+            self.cli("package", "push", str(folder), "--app", GROUP, "--version", version)
+
+    def ask(self, path: str) -> Any:
+        """Return what the API answers to a GET."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.get(self.endpoint + path, headers=headers, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def events(self, deployment: int) -> list[dict[str, Any]]:
+        """Return the whole event log of a deployment."""
+        found: list[dict[str, Any]] = []
+        while True:
+            since = found[-1]["seq"] if found else 0
+            page = self.ask(f"/api/v1/deployments/{deployment}/events?since={since}")
+            if not page:
+                return found
+            found += page
 
     def kill_engine(self) -> None:
         """``kill -9``, at once."""
@@ -205,7 +258,7 @@ class Lab:
                     "drain_timeout_s": 15,
                     "balancer": "edge",
                     "pool": GROUP,
-                    "config": {"max_unavailable_percent": 25, "startup_timeout_s": 4},
+                    "config": dict(self.config),
                     "instances": [{"server": server.name, "port": server.port} for server in self.servers],
                 }
             ],

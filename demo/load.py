@@ -12,8 +12,8 @@ import json
 import signal
 import sys
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,8 +29,8 @@ class Report:
 
     sent: int = 0
     failed: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
-    versions: Counter[str] = field(default_factory=Counter)
+    causes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    versions: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     slowest_s: float = 0.0
 
 
@@ -97,4 +97,4 @@ async def main(url: str) -> Report:
 
 if __name__ == "__main__":
     seen = asyncio.run(main(sys.argv[1]))
-    Path(sys.argv[2]).write_text(json.dumps(asdict(seen)), encoding="utf-8")
+    Path(sys.argv[2]).write_text(json.dumps(vars(seen)), encoding="utf-8")

@@ -7,8 +7,6 @@ send requests from the first release to the end.
 
 from __future__ import annotations
 
-import json
-import shutil
 import statistics
 import subprocess
 import time
@@ -16,15 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import ruamel.yaml
-
-from demo.lab import APP, BIN, GROUP, Lab, LabError, until
+from demo.lab import BIN, GROUP, Lab, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
 BROKEN_SITES = {"1.2": ["south"]}
 """1.2 does not come up in site south: its canary, in north, knows nothing of it."""
 
@@ -58,7 +53,7 @@ class Story:
 
     def play(self) -> None:
         """Play all of it."""
-        self._register()
+        self._lab.register({version: BROKEN_SITES.get(version, ()) for version in VERSIONS})
         self._say("Release 1.0: the first one, to twelve empty servers")
         self._release("1.0")
         self._lab.start_load()
@@ -74,24 +69,6 @@ class Story:
 
     # --- steps ---
 
-    def _register(self) -> None:
-        # JSON is YAML too; the file reads like the one in the README.
-        path = self._lab.root / "fleet.yaml"
-        with path.open("w", encoding="utf-8") as file:
-            ruamel.yaml.YAML().dump(self._lab.spec(), file)
-        self._cli("apply", "-f", str(path))
-        for version in ("1.0", "1.1", "1.2", "1.3", "1.4"):
-            self._cli("package", "push", str(self._build(version)), "--app", GROUP, "--version", version)
-
-    def _build(self, version: str) -> Path:
-        """Lay out what a build would: the application and what is special about this release."""
-        folder = self._lab.root / "builds" / version
-        folder.mkdir(parents=True)
-        shutil.copy(APP / "server.py", folder)
-        release = {"version": version, "broken_sites": BROKEN_SITES.get(version, [])}
-        (folder / "release.json").write_text(json.dumps(release), encoding="utf-8")
-        return folder
-
     def _release(self, version: str) -> None:
         deployment = self._deploy(version)
         with self._tree(deployment):
@@ -106,7 +83,7 @@ class Story:
             self._wait(deployment, lambda one: one["brake"] is not None and not one["counts"].get("in_flight"))
             self._say("It has braked; roll it back")
             began = time.monotonic()
-            self._cli("rollback", GROUP, "--reason", "1.2 does not come up in south")
+            self._lab.cli("rollback", GROUP, "--reason", "1.2 does not come up in south")
             self._wait(deployment, lambda one: one["followed_by"] is not None)
         rollback = self._get(deployment)["followed_by"]
         with self._tree(rollback):
@@ -126,17 +103,17 @@ class Story:
         self._lab.start_engine()
         with self._tree(deployment):
             self._wait(deployment, lambda one: one["phase"] == "success")
-        after = [at for at in map(_at, self._events(deployment)) if at > killed_at]
+        after = [at for at in map(_at, self._lab.events(deployment)) if at > killed_at]
         self.findings.recovery_s = min(after) - killed_at
         self._note(deployment, expected="success")
 
     def _release_with_a_hold(self, version: str, *, held: str) -> None:
-        self._cli("hold", GROUP, held, "--reason", "disk replaced")
+        self._lab.cli("hold", GROUP, held, "--reason", "disk replaced")
         deployment = self._deploy(version)
         with self._tree(deployment):
             self._promote_to_the_end(deployment)
         self._note(deployment, expected="success")
-        self._cli("unhold", GROUP, held, "--reason", "disk is fine")
+        self._lab.cli("unhold", GROUP, held, "--reason", "disk is fine")
         self._say("The held server comes back; the others are proven where they stand, and left alone")
         catch_up = self._deploy(version)
         with self._tree(catch_up):
@@ -145,39 +122,16 @@ class Story:
 
     # --- what the steps are made of ---
 
-    def _cli(self, *arguments: str) -> Any:
-        """Run the command line; return its JSON answer."""
-        argv = [str(BIN / "rollwave"), *arguments, "--json", "--data", str(self._lab.data)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"rollwave {' '.join(arguments)} failed:\n{done.stderr}{done.stdout}")
-        return json.loads(done.stdout)
-
     def _tree(self, deployment: int) -> _Tree:
         return _Tree(self._lab, deployment, shown=self._shows_tree)
 
     def _deploy(self, version: str) -> int:
-        return int(self._cli("deploy", GROUP, version, "--reason", f"demo of {version}")["id"])
+        return int(self._lab.cli("deploy", GROUP, version, "--reason", f"demo of {version}")["id"])
 
     def _get(self, deployment: int) -> dict[str, Any]:
-        answer = self._ask(f"/api/v1/deployments/{deployment}")
+        answer = self._lab.ask(f"/api/v1/deployments/{deployment}")
         assert isinstance(answer, dict)
         return answer
-
-    def _events(self, deployment: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while True:
-            since = found[-1]["seq"] if found else 0
-            page = self._ask(f"/api/v1/deployments/{deployment}/events?since={since}")
-            if not page:
-                return found
-            found += page
-
-    def _ask(self, path: str) -> Any:
-        headers = {"Authorization": f"Bearer {self._lab.token}"}
-        answer = httpx.get(self._lab.endpoint + path, headers=headers, timeout=10)
-        answer.raise_for_status()
-        return answer.json()
 
     def _wait(self, deployment: int, condition: Callable[[dict[str, Any]], Any]) -> None:
         until(lambda: bool(condition(self._get(deployment))), what=f"deployment {deployment}", timeout_s=180)
@@ -185,7 +139,7 @@ class Story:
     def _promote(self, deployment: int) -> None:
         """Do whatever is next, as soon as it is open."""
         self._wait(deployment, lambda one: {"bake", "rollout"} & set(one["available_actions"]))
-        self._cli("promote", str(deployment))
+        self._lab.cli("promote", str(deployment))
 
     def _promote_to_the_end(self, deployment: int) -> None:
         self._promote(deployment)
@@ -196,7 +150,7 @@ class Story:
         one = self._get(deployment)
         if one["phase"] != expected:
             self.findings.wrong.append(f"deployment {deployment} ended as {one['phase']}, not {expected}")
-        self.findings.out_of_traffic_s += _times_out_of_traffic(self._events(deployment))
+        self.findings.out_of_traffic_s += _times_out_of_traffic(self._lab.events(deployment))
         self.findings.releases.append(
             {
                 "id": deployment,

@@ -98,6 +98,9 @@ async def main() -> None:
     parser.add_argument("--drain-file", type=Path, required=True)
     options = parser.parse_args()
     service = Service(site=options.site, drain_file=options.drain_file)
+    # One line a start: what really ran here, for whoever doubts what a release system says.
+    with (options.drain_file.parent / "starts.log").open("a", encoding="utf-8") as log:
+        log.write(f"{RELEASE['version']}\n")
     server = await asyncio.start_server(service.serve, "127.0.0.1", options.port)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

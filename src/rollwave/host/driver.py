@@ -1916,7 +1916,7 @@ def verb_name(word: str) -> str:
 
 OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--plan-hash": ("plan_hash", str),
-    "--attempt": ("attempt", number(int, 1)),
+    "--attempt": ("attempt", number(int, 0)),
     "--fence": ("fence", number(int, 0)),
     "--deadline": ("deadline", number(float, 0)),
     "--wait": ("wait_s", number(float, 0)),

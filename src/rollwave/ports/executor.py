@@ -100,7 +100,7 @@ class HostCommand:
     Attributes:
         plan: The plan; commands carry its hash.
         verb: What to do.
-        attempt: Attempt of the target, from 1.
+        attempt: Attempt of the target, from 1; 0 for a download that runs ahead.
         fence: Fencing number: the host refuses a command with a lower one than it has seen.
         deadline: Unix time in seconds after which the host refuses to begin.
     """

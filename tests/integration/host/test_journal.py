@@ -274,7 +274,7 @@ def test_unusable_arguments_end_with_2(site: Site) -> None:
     """There is no report then; the reason is on stderr."""
     good = site.argv("download", site.plan(site.build("1.0")))
     for spoil in (
-        ["--attempt", "0"],
+        ["--attempt", "-1"],
         ["--fence", "-1"],
         ["--deadline", "nan"],
         ["--verb", "install"],
