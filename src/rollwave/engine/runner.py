@@ -159,8 +159,7 @@ class _Chain:
 
     async def _resume(self, target: Target) -> Stage | Standing:
         """Return what follows the last record, once it is known how the stage in it went."""
-        if target.instance_id in self._session.recalled:
-            return Standing.LEFT
+        self._check_recalled()
         if target.stage is None:
             return chain.FIRST[target.entry]
         if target.progress is Progress.SUCCESS:
@@ -188,9 +187,15 @@ class _Chain:
         return await self._effects.find_out(self._job, stage, attempt=target.attempt, epoch=epoch, own=self._own)
 
     async def _own(self) -> None:
-        """Make sure of the slice: a process that slept does not know that it is another's by now."""
+        """Make sure of slice and target: a process that slept, or asked again and again, may not know what changed."""
+        self._check_recalled()
         while (self._session.lease_until - self._clock.now()).total_seconds() < CALL_S:
             await self._recorder.record(self._session)
+
+    def _check_recalled(self) -> None:
+        if self._job.target.instance_id in self._session.recalled:
+            deployment_id, slice_number = self._session.claim.key
+            raise RecalledError(deployment_id=deployment_id, slice_number=slice_number)
 
     def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
         self._last = (stage, outcome.progress)
