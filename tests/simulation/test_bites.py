@@ -15,7 +15,6 @@ from rollwave.engine.effects import Effects, Outcome
 from rollwave.engine.traffic import TrafficKeeper
 from rollwave.store import memory
 from rollwave.store.memory import MemoryStore
-from rollwave.testing.fake_host import FakeHost
 from rollwave.testing.simulate import simulate
 
 MOST_SEEDS = 60
@@ -32,7 +31,7 @@ def no_fence_in_the_store(patch):
 
 
 def silence_is_success(patch):
-    async def find_out(_self, _job, _stage, *, attempt, epoch):
+    async def find_out(_self, _job, _stage, *, attempt, epoch, own):
         return Outcome(progress=Progress.SUCCESS)
 
     patch.setattr(Effects, "find_out", find_out)
@@ -82,8 +81,8 @@ def held_is_marked_up(patch):
 def nobody_waits_for_the_drain(patch):
     at_balancer = Effects._at_balancer
 
-    async def hasty(self, job, stage):
-        return await at_balancer(self, replace(job, drain_timeout_s=0.0), stage)
+    async def hasty(self, job, stage, own):
+        return await at_balancer(self, replace(job, drain_timeout_s=0.0), stage, own)
 
     def forgiving(stage, code, message):
         if code == "balancer.drain_timeout":
@@ -118,10 +117,6 @@ def stale_settlements_are_accepted(patch):
 
     patch.setattr(decide, "take_in", gullible)
     patch.setattr(MemoryStore, "_check_record", lambda _self, _record: None)
-
-
-def hosts_do_not_fence(patch):
-    patch.setattr(FakeHost, "_refusal_by_fence", lambda _self, _command: None)
 
 
 def restoring_does_not_count_as_failed(patch):
@@ -171,6 +166,17 @@ def abort_stops_nothing(patch):
     patch.setattr(progress, "_may_start", lambda state: state.deployment.brake is None)
 
 
+def sleepers_call_balancers(patch):
+    async def sure(self):
+        self._check_recalled()
+
+    patch.setattr(runner._Chain, "_own", sure)
+
+
+def holds_die_with_their_worker(patch):
+    patch.setattr(runner._Chain, "_check_recalled", lambda _self: None)
+
+
 BUGS = (
     late_brake,
     no_fence_in_the_store,
@@ -185,7 +191,6 @@ BUGS = (
     verify_is_skipped,
     recall_is_ignored,
     stale_settlements_are_accepted,
-    hosts_do_not_fence,
     restoring_does_not_count_as_failed,
     cache_is_never_checked,
     effects_before_records,
@@ -194,6 +199,8 @@ BUGS = (
     nobody_keeps_the_traffic,
     lost_messages_stay_lost,
     abort_stops_nothing,
+    sleepers_call_balancers,
+    holds_die_with_their_worker,
 )
 
 

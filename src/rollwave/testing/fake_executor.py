@@ -171,9 +171,7 @@ class FakeExecutor:
     def _host(self, instance: str) -> FakeHost:
         host = self._hosts.get(instance)
         if host is None:
-            host = FakeHost(
-                durations_s=self._durations_s, broken_versions=self._broken_versions, watch=self._watch
-            )
+            host = FakeHost(durations_s=self._durations_s, broken_versions=self._broken_versions, watch=self._watch)
             self._hosts[instance] = host
         return host
 

@@ -163,10 +163,7 @@ class Chronicle:
         counted = {one.id for one in fleet if not one.hold and not one.offline}
         return sum(
             one.instance_id in counted
-            and (
-                one.standing is Standing.FAILED
-                or (one.standing is Standing.IN_FLIGHT and one.failure is not None)
-            )
+            and (one.standing is Standing.FAILED or (one.standing is Standing.IN_FLIGHT and one.failure is not None))
             for one in self.state.targets.values()
         )
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rollwave.ports.executor import HostVerb
 from rollwave.testing.fake_balancer import BalancerFault, FakeBalancer
 from rollwave.testing.fake_executor import FakeExecutor
-from rollwave.testing.faults import DeliverLate, DeliverTwice, Fail, Hang, KillWorker, LoseCommand, LoseReply, Unreachable
+from rollwave.testing.faults import (
+    DeliverLate,
+    DeliverTwice,
+    Fail,
+    Hang,
+    KillWorker,
+    LoseCommand,
+    LoseReply,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence

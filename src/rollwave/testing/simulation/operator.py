@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from rollwave.domain import commands as cmd
@@ -25,7 +26,7 @@ from rollwave.testing.simulation.scenario import Trouble, config_of
 from rollwave.testing.simulation.store import StoreDownError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rollwave.domain.model import State
     from rollwave.testing.simulation.scenario import GroupPlan
@@ -36,6 +37,15 @@ TRIES: Final = 4
 
 PATIENCE_S: Final = 900.0
 """After how long without any change a deployment that waits for room is given up, in seconds."""
+
+_PLAIN: Final[Mapping[Action, Callable[..., cmd.Command]]] = {
+    Action.START: cmd.Start,
+    Action.BAKE: cmd.Bake,
+    Action.ROLLOUT: cmd.RollOut,
+    Action.NEXT: cmd.NextBatch,
+    Action.RESUME: cmd.Resume,
+    Action.RETRY: cmd.Retry,
+}
 
 _FAILED: Final = (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE)
 
@@ -57,6 +67,7 @@ class Operator:
         self._releases = Releases(world.store)
         self._late = list(plan.late_places)
         self._keys = 0
+        self._sent: list[tuple[int, cmd.Command, CommandKey]] = []
         self._version = 0
 
     async def work(self) -> None:
@@ -203,6 +214,9 @@ class Operator:
         return Action.ABORT if Action.ABORT in available else None
 
     async def _meddle(self, state: State) -> None:
+        if self._dice.chance(0.3):
+            await self._repeat_an_old_one()
+            return
         if self._dice.chance(0.4):
             instance = self._dice.pick(tuple(state.fleet.values()))
             await self._hold(instance.id, hold=not instance.hold)
@@ -227,12 +241,13 @@ class Operator:
 
     async def _click(self, state: State, action: Action) -> None:
         key = self._key()
+        command = self._command(state, action, reason=key.key)
         self._world.history.add("ann", f"{action.value} d{state.deployment.id} as {key.key}")
         try:
             await self._ask(
                 self._releases.act,
                 state.deployment.id,
-                self._command(state, action, reason=key.key),
+                command,
                 now=self._world.clock.now(),
                 command=key,
                 times=self._times(),
@@ -243,32 +258,30 @@ class Operator:
                 self._world.history.add("ann", f"was refused: {refused.message}")
                 return
         self._world.oracle.acknowledged.add(key.key)
+        self._sent.append((state.deployment.id, command, key))
 
     def _command(self, state: State, action: Action, *, reason: str) -> cmd.Command:
         deployment = state.deployment
-        highest = deployment.config.max_unavailable_percent
-        match action:
-            case Action.START:
-                return cmd.Start(actor="ann", reason=reason)
-            case Action.BAKE:
-                return cmd.Bake(actor="ann", reason=reason)
-            case Action.ROLLOUT:
-                return cmd.RollOut(actor="ann", reason=reason)
-            case Action.NEXT:
-                return cmd.NextBatch(actor="ann", reason=reason)
-            case Action.BRAKE:
-                return cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR, reason=reason)
-            case Action.RESUME:
-                return cmd.Resume(actor="ann", reason=reason)
-            case Action.RETRY:
-                return cmd.Retry(actor="ann", reason=reason)
-            case Action.RAISE_LIMIT:
-                percent = self._dice.whole(min(highest + 1, 50), 50)
-                return cmd.RaiseLimit(actor="ann", reason=reason, max_unavailable_percent=percent)
-            case Action.ABORT:
-                return cmd.GiveUp(actor="ann", reason=reason)
-            case Action.ROLLBACK:
-                return cmd.GiveUp(actor="ann", reason=reason, rollback_to=deployment.previous)
+        if action in _PLAIN:
+            return _PLAIN[action](actor="ann", reason=reason)
+        if action is Action.BRAKE:
+            return cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR, reason=reason)
+        if action is Action.RAISE_LIMIT:
+            least = min(deployment.config.max_unavailable_percent + 1, 50)
+            return cmd.RaiseLimit(actor="ann", reason=reason, max_unavailable_percent=self._dice.whole(least, 50))
+        return cmd.GiveUp(
+            actor="ann", reason=reason, rollback_to=deployment.previous if action is Action.ROLLBACK else None
+        )
+
+    async def _repeat_an_old_one(self) -> None:
+        """A client or a proxy sends again what was accepted long ago: it must not happen again (I22)."""
+        if not self._sent:
+            return
+        deployment_id, command, key = self._dice.pick(self._sent)
+        self._world.history.add("ann", f"sends {key.key} again")
+        now = self._world.clock.now()
+        with contextlib.suppress(ActionNotAllowedError, InvalidValueError, StateConflictError):
+            await self._ask(self._releases.act, deployment_id, command, now=now, command=key)
 
     # --- asking ---
 

@@ -210,9 +210,12 @@ class Oracle:
             result = self._results.get((name, deployment_id, entry.attempt, VERBS[entry.stage]))
             if result is not HostState.SUCCEEDED:
                 self._fail("I12", f"{entry.stage.name} of {name} is recorded as done; the host says {result}")
-        elif name not in self._excused and self._in_traffic(one) is not (entry.stage is Stage.MARKUP):
-            if not self._recently_flagged(one):
-                self._fail("I12", f"{entry.stage.name} of {name} is recorded as done; the balancer disagrees")
+        elif (
+            name not in self._excused
+            and self._in_traffic(one) is not (entry.stage is Stage.MARKUP)
+            and not self._recently_flagged(one)
+        ):
+            self._fail("I12", f"{entry.stage.name} of {name} is recorded as done; the balancer disagrees")
 
     def _recently_flagged(self, instance_id: int) -> bool:
         return self._now() - self._changed_at.get(instance_id, -GRACE_S) < GRACE_S
@@ -220,7 +223,7 @@ class Oracle:
     # --- I1 ---
 
     def _check_budget(self, chronicle: Chronicle, opened: facts.SliceOpened) -> None:
-        """I1: what is out of traffic in the world, or is about to be, is at most the limit; each admission is judged."""
+        """I1: what is out of traffic in the world, or is about to be, is at most the limit, at each admission."""
         group = chronicle.state.deployment.group
         fresh = [one for one, entry in opened.entries if entry is not Entry.BAKE and self._takes_out(one)]
         for name in sorted({group, *(self._groups[other] for one in fresh for other in self._beside(one))}):
@@ -310,7 +313,7 @@ class Oracle:
             self._check_fit(one)
 
     def _restored_by_call(self, instance_id: int, *, is_in: bool) -> None:
-        """What a balancer that forgot had let in stays excused until it has drained; who puts it right does not wait."""
+        """What a balancer that forgot had let in stays excused until it has drained: the keeper does not wait."""
         name = self._names[instance_id]
         balancer = self._world.balancers[self._groups[instance_id]]
         if name in self._excused and not is_in and balancer.in_flight(name):
@@ -466,9 +469,13 @@ class Oracle:
             return True
         if deployment.config.batch_mode is BatchMode.MANUAL and not all(batch.opened for batch in deployment.batches):
             return True
-        # Where broken instances, here or beside us, use up the budget, a person has to do something about them.
+        # Where broken instances use up the budget, here or beside us, or canaries that wait for one another, a person
+        # has to do something about them.
         again = decide(self._world.store.load(deployment_id).state, FleetChanged(), now=self._world.clock.now())
-        return not again.facts and any(self._instance(one).failed for one in self._names)
+        is_blocked = any(
+            self._instance(one).failed or (self._is_underway(one) and not state.in_flight) for one in self._names
+        )
+        return is_blocked and not again.facts
 
     def finish(self) -> None:
         """Everything is over: what must be true at the end."""

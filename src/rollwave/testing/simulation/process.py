@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from rollwave.domain.errors import RollwaveError
 from rollwave.engine.effects import Effects
@@ -66,7 +66,7 @@ class Process:
         self.name = name
         self.turns: Turns | None = None
         self._lives: list[Turns] = []
-        self.run_slice: Callable[[SliceKey], Awaitable[None]] | None = None
+        self.run_slice: Callable[[SliceKey], Any] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -94,7 +94,7 @@ class Process:
         self._world.history.add(owner, "starts")
         self._spawn(engine.run, what=f"{owner} engine")
 
-    def _enlist(self, run: Callable[[SliceKey], Awaitable[None]]) -> Post:
+    def _enlist(self, run: Callable[[SliceKey], Any]) -> Post:
         self.run_slice = run
         return Post(self._world)
 
@@ -133,8 +133,6 @@ class Process:
             self._world.history.add(self.name, f"{what} broke: {broken.exceptions[0]}")
             if "engine" in what:
                 self._world.violated(Violation("I19", f"{what} ended: {broken.exceptions[0]!r}"))
-        except* Violation as broken:
-            self._world.violated(_first(broken))
         except* Exception as broken:  # noqa: BLE001  # whatever else it is, it is a bug and has to be seen
             self._world.violated(Violation("BUG", f"{what}: {_first(broken)!r}"), cause=_first(broken))
 
@@ -167,7 +165,5 @@ class Post:
             delay_s = self._dice.after(4)
         for _ in range(copies):
             worker = self._dice.pick(self._world.processes)
-            self._world.loop.call_later(
-                delay_s + self._dice.jitter(), worker.deliver, key, context=self._world.context
-            )
+            self._world.loop.call_later(delay_s + self._dice.jitter(), worker.deliver, key, context=self._world.context)
         await asyncio.sleep(self._dice.jitter())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rollwave.domain import facts
     from rollwave.domain.decide import Decision
     from rollwave.domain.model import State
-    from rollwave.ports.store import Claim, CommandKey, Loaded, SliceKey, SliceRecord, Transition
+    from rollwave.ports.store import Claim, CommandKey, Loaded, SliceKey, SliceRecord
     from rollwave.testing.simulation.oracle import Oracle
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from rollwave.testing.faults import Hang
 from rollwave.testing.simulation.process import LEASE_S
 from rollwave.testing.simulation.scenario import Trouble
 

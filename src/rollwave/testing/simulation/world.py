@@ -21,15 +21,15 @@ from rollwave.testing.simulation.operator import Operator
 from rollwave.testing.simulation.oracle import Oracle
 from rollwave.testing.simulation.process import Process
 from rollwave.testing.simulation.scenario import Trouble
-from rollwave.testing.simulation.storm import Storm
 from rollwave.testing.simulation.store import StoreDownError, WatchedStore
+from rollwave.testing.simulation.storm import Storm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rollwave.testing.simulation.scenario import GroupPlan, Place, Scenario
 
-LONGEST_S = 4 * 3600.0
+LONGEST_S = 3 * 3600.0
 """In virtual seconds, when every world must have come to its end (I19)."""
 
 GOOD_VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5")
