@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from rollwave.ports.executor import HostReport, HostState
+from rollwave.system import SystemClock, WriterThread
 
 DONE = HostReport(state=HostState.SUCCEEDED, running_version="1.1")
 SIZES = (1_000, 10_000, 100_000)
@@ -60,7 +61,7 @@ def prepare(count: int) -> Any:
     )
     package = models.Package.objects.create(
         app=app, version="1.1", sha256="0" * 64, size=1, manifest=b"{}", signature=b"", key_id="0", url="file:///",
-        pushed_by="bench", pushed_at=datetime.now(UTC),
+        pushed_by="bench", pushed_at=SystemClock().now(),
     )  # fmt: skip
     return PackageRef(id=package.pk, version="1.1")
 
@@ -73,7 +74,6 @@ async def release(store: Any, goal: Any, count: int) -> tuple[float, int]:
     from rollwave.engine.service import Engine
     from rollwave.queue.embedded import EmbeddedQueue
     from rollwave.store.models import Event
-    from rollwave.system import SystemClock, WriterThread
 
     clock = SystemClock()
     offload = WriterThread()
@@ -114,7 +114,7 @@ def write_only(store: Any, goal: Any, transitions: int) -> float:
     from rollwave.store.models import Slice
 
     releases = Releases(store)
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     planned = releases.plan("bench", kind=Kind.REROLL, config=DeploymentConfig(), goal=goal, actor="bench")
     deployment_id = releases.create(planned, now=now)
     number = Slice.objects.filter(deployment=deployment_id, course="canary").get().number

@@ -10,7 +10,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rollwave.domain import facts
 from rollwave.domain.config import DeploymentConfig, FailurePolicy
 from rollwave.domain.errors import (
     CommandRepeatedError,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from rollwave.domain import facts
     from rollwave.domain.decide import Decision
     from rollwave.domain.model import Instance, Neighbor, PackageRef, State, Target
     from rollwave.ports.packages import SignedPackage
