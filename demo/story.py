@@ -157,7 +157,7 @@ class Story:
                 "kind": one["kind"],
                 "version": one["goal_version"],
                 "phase": one["phase"],
-                "batches": [sum(batch["counts"].values()) for batch in one["batches"]],
+                "batches": [batch["counts"]["total"] for batch in one["batches"]],
                 "seconds": _seconds_between(one["created_at"], one["ended_at"]),
             }
         )
