@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TRIES: Final = 4
 """How often a deployment that failed is helped along before it is given up."""
 
-PATIENCE_S: Final = 900.0
+PATIENCE_S: Final = 240.0
 """After how long without any change a deployment that waits for room is given up, in seconds."""
 
 _PLAIN: Final[Mapping[Action, Callable[..., cmd.Command]]] = {
