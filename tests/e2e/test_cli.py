@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from rollwave.cli.marks import ASCII
+
 PROGRAM = Path(sys.executable).with_name("rollwave")
 HOST_TESTS = Path(__file__).parents[1] / "integration" / "host"
 PATIENCE_S = 90
@@ -281,6 +283,36 @@ def test_a_key_makes_two_calls_one_command(rollwave, make_fleet):
 
     assert len(ids) == 1
     rollwave.ok("abort", "again")
+
+
+def test_a_token_lives_from_create_to_revoke(rollwave):
+    """Its value is printed alone, once; its name is the actor of what it does; revoked, it is worth nothing."""
+    value = rollwave.ok("token", "create", "ci", "--days", 30).out.strip()
+    rollwave.environment["ROLLWAVE_TOKEN"] = value
+    try:
+        assert "ci" in rollwave.ok("token", "list").out
+        rollwave.ok("token", "revoke", "ci")
+        assert rollwave("get").code == 7
+    finally:
+        del rollwave.environment["ROLLWAVE_TOKEN"]
+
+    audit = rollwave.ok("audit", "--json").document
+    assert "ci" in {entry["actor"] for entry in audit}
+
+
+def test_a_terminal_without_unicode_gets_other_signs(rollwave):
+    """No traceback, no question marks where we have a sign in ASCII; JSON loses nothing."""
+    rollwave.environment["PYTHONIOENCODING"] = "ascii"
+    try:
+        server = "k-1"
+        spec = rollwave.data_dir.parent / "ascii.yaml"
+        spec.write_text(f"apps:\n  - {{name: ascii, description: 店}}\nservers:\n  - {{name: {server}}}\n", "utf-8")
+        rollwave.ok("apply", "-f", spec)
+        assert rollwave.ok("get", "app", "ascii", "--json").document["description"] == "店"
+        rollwave.ok("server", "offline", server)
+        assert f"{ASCII['○']} offline" in rollwave.ok("get", "servers").out
+    finally:
+        del rollwave.environment["PYTHONIOENCODING"]
 
 
 def test_a_watch_on_a_terminal_is_a_live_tree_and_ctrl_c_leaves_the_release_alone(rollwave, make_fleet):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from rollwave.cli.errors import ApiError, NotRollwaveError, UnreachableError, may_pass
-from rollwave.cli.sse import parse_messages
+from rollwave.cli.sse import parse_messages, split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ class _Feed:
         path = ("deployments", self._deployment_id, "events")
         with self._client.stream(*path, headers=headers, since=self.seq) as response:
             self._client.check(response)
-            for message in parse_messages(response.iter_lines()):
+            for message in parse_messages(split_lines(response.iter_text())):
                 if message.event == "end":
                     self.is_over = True
                     return

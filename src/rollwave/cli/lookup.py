@@ -62,7 +62,7 @@ def hint_for(client: Client, error: ApiError) -> str:
     except RollwaveError:
         # The error at hand is the one to tell; that there is no hint for it is not worth another.
         return ""
-    return suggest(name, names) or (f"there are {', '.join(names[:10])}" if names else f"there is no {kind} yet")
+    return suggest(name, names) or (f"known: {', '.join(names[:10])}" if names else f"there is no {kind} yet")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -71,6 +71,12 @@ BY_STATUS: Final[Mapping[str, Mark]] = MappingProxyType(
 """By the coarse status of a deployment."""
 
 
+ASCII: Final[Mapping[str, str]] = MappingProxyType(
+    {mark.glyph: mark.ascii for mark in (*BY_STANDING.values(), *BY_STATUS.values(), UNKNOWN)} | {"→": ">", "│": "|"}
+)
+"""What stands for a sign where it cannot be written."""
+
+
 def mark_of_status(status: str) -> Mark:
     """Return the mark of a coarse status; the unknown mark for a status that a newer server invents."""
     return BY_STATUS.get(status, UNKNOWN)

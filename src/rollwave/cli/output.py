@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rollwave.cli.errors import hint_of
+from rollwave.cli.marks import ASCII
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from rollwave.domain.errors import RollwaveError
+
+_STAND_IN: Final = "rollwave.stand_in"
 
 
 class Output:
@@ -26,6 +31,11 @@ class Output:
     """
 
     def __init__(self, *, is_json: bool = False) -> None:
+        codecs.register_error(_STAND_IN, _stand_in)
+        for stream in (sys.stdout, sys.stderr):
+            # A sign that the terminal cannot show is no reason to end with a traceback.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=_STAND_IN)
         self.is_json = is_json
         self._has_document = False
 
@@ -43,8 +53,7 @@ class Output:
         """Print the result of the command: *document* in JSON mode, else *view* (nothing where it is None)."""
         if self.is_json:
             self._has_document = True
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
-            sys.stdout.flush()
+            _write_json(document, indent=2)
         elif view is not None and self.screen.is_terminal:
             self.screen.print(view)
         elif view is not None:
@@ -56,8 +65,7 @@ class Output:
     def line(self, document: Mapping[str, object]) -> None:
         """Print one line of a JSON stream; only in JSON mode."""
         self._has_document = True
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
+        _write_json(document, indent=None)
 
     def say(self, sentence: str) -> None:
         """Tell a person what was done: the result of a command that has no other; on stderr in JSON mode."""
@@ -79,6 +87,25 @@ class Output:
             self.notes.print(Text.assemble(("hint:", "bold"), " ", hint), soft_wrap=True, highlight=False)
         if self.is_json and not self._has_document:
             self.show({"error": {"code": error.code, "message": error.message, "hint": hint, "facts": error.facts}})
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """Return what is written for a character that the stream's encoding does not have, and where to go on."""
+    assert isinstance(error, UnicodeEncodeError)
+    return ASCII.get(error.object[error.start], "?"), error.start + 1
+
+
+def is_unicode(encoding: str) -> bool:
+    """Return whether *encoding* can write every character."""
+    return encoding.lower().startswith("utf")
+
+
+def _write_json(document: object, *, indent: int | None) -> None:
+    separators = (",", ":") if indent is None else None
+    # Where the stream has no Unicode, escapes keep what would else be lost.
+    is_ascii = not is_unicode(sys.stdout.encoding or "utf-8")
+    sys.stdout.write(json.dumps(document, ensure_ascii=is_ascii, indent=indent, separators=separators) + "\n")
+    sys.stdout.flush()
 
 
 def _console(*, is_stderr: bool) -> Console:

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rollwave.cli.frame import Frame
+from rollwave.cli.output import is_unicode
 from rollwave.cli.stopwatch import Stopwatch
 from rollwave.cli.times import now, parse_time
 from rollwave.cli.tree import render_release
@@ -124,6 +125,6 @@ def frame_of(console: Console, *, laps: Stopwatch | None = None, height: int | N
         at=now(),
         width=console.width,
         height=height,
-        is_ascii=not console.encoding.lower().startswith("utf"),
+        is_ascii=not is_unicode(console.encoding),
         laps=laps.laps if laps is not None else {},
     )

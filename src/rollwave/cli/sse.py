@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+_LINE_END: Final = re.compile(r"\r\n|\n|\r(?!\Z)")
+"""A CR at the end of what is there may be the first half of CR LF."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +27,18 @@ class Message:
     id: str
     event: str
     data: str
+
+
+def split_lines(chunks: Iterable[str]) -> Iterator[str]:
+    """
+    Yield the lines of a text that comes in *chunks*, without their ends; what follows the last end is dropped.
+
+    A line ends with LF, CR LF or CR and nothing else: other separators are characters of a JSON text.
+    """
+    rest = ""
+    for chunk in chunks:
+        *lines, rest = _LINE_END.split(rest + chunk)
+        yield from lines
 
 
 def parse_messages(lines: Iterable[str]) -> Iterator[Message]:

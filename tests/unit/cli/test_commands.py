@@ -100,7 +100,7 @@ def fleet(api):
     api.on("GET", "packages/shop/1.4.2", PACKAGE)
     api.on("GET", "tokens", [TOKEN])
     api.on("GET", "audit", [AUDIT])
-    api.on("POST", "tokens", {**TOKEN, "value": "rw_new"}, status=201)
+    api.on("POST", "tokens", {**TOKEN, "token": "rw_new"}, status=201)
     api.on("DELETE", "tokens/ci", lambda _request: httpx.Response(204))
     api.on("POST", "plans", PLAN)
     api.on("POST", "deployments", deployment(), status=201)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollwave.cli.client import Client
@@ -12,6 +12,9 @@ from rollwave.cli.connection import Connection
 from rollwave.cli.errors import ApiError, UnreachableError
 from rollwave.cli.feed import follow
 from tests.unit.cli.fake_api import ENDPOINT, error_body, event, sse
+
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No law has to be quick: the machine may be busy."""
 
 
 class Server:
@@ -46,6 +49,7 @@ def no_sleep(_seconds):
     return None
 
 
+@LAW
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=6))
 def test_every_event_once_and_in_order(count, breaks):
     """However often the connection breaks, and wherever: nothing is missing, nothing comes twice."""

@@ -6,12 +6,15 @@ import io
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from rollwave.cli.snippet import render_problem
 from rollwave.cli.spec import Place, read_spec
+
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No law has to be quick: the machine may be busy."""
 
 names = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8).filter(
     lambda name: name not in {"y", "n", "no", "on", "off", "yes", "true", "false", "null", "_"}
@@ -48,6 +51,7 @@ def written(document, *, flow):
     return stream.getvalue()
 
 
+@LAW
 @given(documents, st.booleans())
 def test_what_was_written_is_read(document, flow):
     """The document is the YAML's, and nothing is wrong with it."""
@@ -57,6 +61,7 @@ def test_what_was_written_is_read(document, flow):
     assert spec.document == document
 
 
+@LAW
 @given(documents, st.booleans())
 def test_every_path_has_the_place_where_it_stands(document, flow):
     """What is underlined begins with the key of a mapping, or with the item of a list."""
@@ -75,6 +80,7 @@ def test_every_path_has_the_place_where_it_stands(document, flow):
         assert underlined
 
 
+@LAW
 @given(documents, names, st.integers(0, 5))
 def test_a_path_that_is_not_there_has_the_place_of_what_is_around_it(document, name, index):
     """A missing key is shown where it is missed."""

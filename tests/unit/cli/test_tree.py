@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -16,6 +16,9 @@ from rollwave.cli.stopwatch import Lap
 from rollwave.cli.target_row import mark_of
 from rollwave.cli.tree import render_release
 from rollwave.domain.model import Phase, Progress, Stage, Standing
+
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No law has to be quick: the machine may be busy."""
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FAILURE = Failure(code="verify.timeout", message="http://10.0.0.3/healthz answered 500 for 60 s", stage=Stage.VERIFY)
@@ -82,6 +85,7 @@ def targets(draw):
 frames = st.builds(Frame, at=st.just(NOW), width=st.integers(60, 140), is_ascii=st.booleans())
 
 
+@LAW
 @given(targets(), frames)
 def test_every_target_has_one_row(made, frame):
     """Without a limit of height each target is there once, by name."""
@@ -100,6 +104,7 @@ def strips_of(text):
     return found
 
 
+@LAW
 @given(targets(), st.integers(12, 60))
 def test_a_target_without_a_row_is_a_glyph_of_its_batch(made, height):
     """Whatever is folded, each target is shown once: a row, or a glyph in the strip; unless even that does not fit."""
@@ -111,6 +116,7 @@ def test_a_target_without_a_row_is_a_glyph_of_its_batch(made, height):
         assert sorted(strips_of(picture)) == sorted(mark_of(one).glyph for one in folded)
 
 
+@LAW
 @given(targets(), st.integers(3, 60), st.integers(60, 140), st.booleans())
 def test_it_stays_inside_its_room(made, height, width, is_ascii):
     """No line is wider than the terminal, and there are no more lines than it has."""
@@ -122,6 +128,7 @@ def test_it_stays_inside_its_room(made, height, width, is_ascii):
     assert max(map(cell_len, lines)) <= width
 
 
+@LAW
 @given(targets(), frames)
 def test_ascii_is_ascii(made, frame):
     """Where the terminal has no Unicode, not one character of ours needs it."""

@@ -1,5 +1,6 @@
 """API tokens."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -43,11 +44,14 @@ def create(
     key: Key = None,
 ) -> None:
     """Create a token and print its value on stdout, this one time."""
-    body = {"name": name, "expires_in_s": None if days is None else days * 86_400}
+    from rollwave.cli.times import now  # noqa: PLC0415  # only here
+
+    expires_at = None if days is None else now() + timedelta(days=days)
+    body = {"name": name, "expires_at": expires_at and expires_at.isoformat()}
     document = session.client.send("POST", "tokens", key=key or new_key(), body=body)
     session.output.show(document)
     if not session.output.is_json:
-        session.output.say(document["value"])
+        session.output.say(document["token"])
         session.output.note("keep it: it is not shown again (ROLLWAVE_TOKEN or --token-file gives it to the client)")
 
 
