@@ -120,8 +120,8 @@ def _why_not_retry(state: State) -> str | None:
 
 def _has_good(state: State) -> bool:
     """Whether a phase that failed can be judged again without those that failed: a hold made them leave the plan."""
-    good = (Standing.IN_FLIGHT, Standing.VERIFIED, Standing.SUCCESS)
-    return any(target.standing in good for target in state.targets.values())
+    judged = state.targets.values() if state.deployment.phase is Phase.FAILURE else state.in_batch(1)
+    return any(target.standing not in (Standing.FAILED, Standing.LEFT) for target in judged)
 
 
 def _why_not_raise_limit(state: State) -> str | None:

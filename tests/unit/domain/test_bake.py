@@ -10,7 +10,7 @@ from rollwave.domain import facts
 from rollwave.domain.config import BakePolicy, FailurePolicy
 from rollwave.domain.decide import WakeAt
 from rollwave.domain.model import BrakeCause, Course, Entry, Phase, Stage, Standing
-from tests.unit.domain.story import GOAL, NOON, Story, fleet_of
+from tests.unit.domain.story import GOAL, NOON, Story, fleet_of, instance
 
 
 def approvals(story):
@@ -138,6 +138,20 @@ def test_a_condemned_bake_can_be_baked_again():
     assert story.phase is Phase.BAKING
     assert story.state.deployment.bake_due_at == NOON + timedelta(seconds=660)
     assert story.wait(600).phase is Phase.BAKE_SUCCESS
+
+
+def test_a_bake_that_is_condemned_before_its_canary_had_room_can_be_baked_again():
+    """The canary that waits has neither failed nor left: the retry is what it waits for."""
+    fleet = (*fleet_of(4), instance(5, hold=True, failed=True))
+    story = Story(fleet, on_target_failure=FailurePolicy.RESTORE).start().verify().bake().fail(1, stage=Stage.MARKUP)
+    story.retry().fail(1, restored=True).unhold(5).retry()
+    assert story.phase is Phase.BAKING
+    assert story.standing(1) is Standing.PENDING, "the broken one takes the only place"
+
+    story.condemn().retry().hold(5)
+
+    assert story.phase is Phase.BAKING
+    assert story.in_flight == (1,)
 
 
 def test_a_canary_that_failed_its_bake_is_approved_again_by_whoever_retries_it():
