@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rollwave.domain import commands as cmd
@@ -28,6 +29,7 @@ from rollwave.testing.simulation.store import StoreDownError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rollwave.domain.config import DeploymentConfig
     from rollwave.domain.model import State
     from rollwave.testing.simulation.scenario import GroupPlan
     from rollwave.testing.simulation.world import World
@@ -108,7 +110,7 @@ class Operator:
                 self._releases.plan,
                 group,
                 kind=kind,
-                config=config_of(self._dice),
+                config=self._config(),
                 goal=self._goal() if kind is Kind.ROLLOUT else None,
                 starts=not self._dice.chance(0.2),
                 actor="ann",
@@ -124,6 +126,13 @@ class Operator:
             return int(str(busy.facts["deployment_id"]))
         self._world.oracle.acknowledged.add(key.key)
         return int(deployment_id)
+
+    def _config(self) -> DeploymentConfig:
+        config = config_of(self._dice)
+        if self._world.scenario.troubles or len(self._world.scenario.groups) == 1:
+            return config
+        # Several canaries on servers of a neighbor that may spare only one wait for each other until a person helps.
+        return replace(config, canary_count=min(1, config.canary_count))
 
     def _goal(self) -> PackageRef:
         if Trouble.BAD_VERSION in self._world.scenario.troubles and self._dice.chance(0.4):
@@ -222,7 +231,7 @@ class Operator:
             await self._hold(instance.id, hold=not instance.hold)
             return
         gentle = [one for one in Action if one not in (Action.ABORT, Action.ROLLBACK)]
-        await self._click(state, self._dice.pick(gentle if self._dice.chance(0.85) else tuple(Action)))
+        await self._click(state, self._dice.pick(gentle if self._dice.chance(0.7) else tuple(Action)))
 
     async def _hold_one_that_failed(self, state: State) -> None:
         failed = [one.instance_id for one in state.targets.values() if one.standing is Standing.FAILED]

@@ -77,6 +77,7 @@ class Oracle:
         self._excused: set[str] = set()
         self._drains: set[str] = set()
         self._ups: dict[int, dict[str, int]] = {}
+        self._in_at: dict[int, set[str]] = {}
 
     # --- what there is ---
 
@@ -132,7 +133,9 @@ class Oracle:
         self._chronicles[deployment_id] = Chronicle(_with_fleet(state, fleet))
         self._moved_at[deployment_id] = self._created_at[deployment_id] = self._now()
         self._accepted.append(planned.reason)
-        self._ups[deployment_id] = dict(self._world.balancers[planned.group].ups)
+        balancer = self._world.balancers[planned.group]
+        self._ups[deployment_id] = dict(balancer.ups)
+        self._in_at[deployment_id] = set(balancer.serving(planned.group))
 
     def committed(self, deployment_id: int, entries: Sequence[facts.Fact | Transition], at: datetime) -> None:
         """A transaction was committed."""
@@ -436,7 +439,8 @@ class Oracle:
             if not self._in_traffic(one) and not is_wanted_out:
                 self._fail("I18", f"d{deployment_id} succeeded, {name} is out of traffic")
             if not self._world.scenario.troubles:
-                marked = (one, target.attempt, Stage.MARKUP) in chronicle.intents
+                was_in = name in self._in_at[deployment_id]
+                marked = not was_in or (one, target.attempt, Stage.MARKDOWN) in chronicle.intents
                 ups = self._world.balancers[self._groups[one]].ups[name] - self._ups[deployment_id].get(name, 0)
                 if ups != int(marked) or target.attempt != 1:
                     self._fail("I20", f"{name} went into traffic {ups} times in attempt {target.attempt}")

@@ -32,17 +32,22 @@ class StoreLink:
     Args:
         world: Whose store.
         dice: Chance.
+        process: Whose connection; None for people, who do not crash.
     """
 
-    def __init__(self, world: World, dice: Dice) -> None:
+    def __init__(self, world: World, dice: Dice, process: Process | None = None) -> None:
         self._world = world
         self._dice = dice
+        self._process = process
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the store; see `rollwave.engine.offload.Offload`."""
         await asyncio.sleep(self._dice.jitter() + self._world.store_delay_s)
         self._world.check_store()
         result = function(*args, **kwargs)
+        if self._process is not None:
+            # The worst moment there is: it is committed, and what follows from it is still to be done.
+            self._world.storm.strike(self._process)
         await asyncio.sleep(self._dice.jitter())
         # The connection may break after the commit: what was written stands, and nobody was told.
         self._world.check_store()
@@ -80,7 +85,7 @@ class Process:
         self._lives.append(self.turns)
         owner = f"{self.name}.{self._life}"
         balancers = dict(self._world.balancers)
-        link = StoreLink(self._world, self._world.dice(f"link/{owner}"))
+        link = StoreLink(self._world, self._world.dice(f"link/{owner}"), self)
         engine = Engine(
             self._world.store,
             effects=Effects(executors={"local": self._world.executor}, balancers=balancers, clock=self._clock),
@@ -93,6 +98,11 @@ class Process:
         )
         self._world.history.add(owner, "starts")
         self._spawn(engine.run, what=f"{owner} engine")
+
+    def restart(self) -> None:
+        """Start after a crash, unless that has happened already."""
+        if not self.is_up:
+            self.start()
 
     def _enlist(self, run: Callable[[SliceKey], Any]) -> Post:
         self.run_slice = run

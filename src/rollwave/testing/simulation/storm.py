@@ -11,10 +11,13 @@ from rollwave.testing.simulation.scenario import Trouble
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rollwave.testing.simulation.process import Process
     from rollwave.testing.simulation.world import World
 
 COMMAND_TROUBLE: Final = 0.08
 BALANCER_TROUBLE: Final = 0.15
+STRIKES: Final = 0.005
+"""Share of an engine's calls to the store after which it crashes or freezes at once."""
 
 
 class Storm:
@@ -32,6 +35,7 @@ class Storm:
     def __init__(self, world: World) -> None:
         self._world = world
         self._dice = world.dice("storm")
+        self._strikes = world.dice("strikes")
         self._broken = 0
         self._quiet_since = 0.0
         self.is_over = False
@@ -39,7 +43,9 @@ class Storm:
     @property
     def disturbed_at(self) -> float:
         """When something that could delay the engine was last going wrong: now, while it still is."""
-        return self._world.loop.time() if self._broken else self._quiet_since
+        if self._broken or not all(process.is_up for process in self._world.processes):
+            self._quiet_since = self._world.loop.time()
+        return self._quiet_since
 
     def _break(self) -> None:
         self._broken += 1
@@ -88,6 +94,21 @@ class Storm:
             await trouble()
             self._mend()
 
+    def strike(self, process: Process) -> None:
+        """At times let a process crash or freeze right after a call to the store."""
+        troubles = self._world.scenario.troubles
+        if self.is_over or not process.is_up or not self._strikes.chance(STRIKES):
+            return
+        kinds = sorted(troubles & {Trouble.CRASH, Trouble.FREEZE}, key=lambda kind: kind.value)
+        if not kinds:
+            return
+        process.stop()
+        if self._strikes.pick(kinds) is Trouble.CRASH:
+            self._world.loop.call_later(self._strikes.after(4), process.restart, context=self._world.context)
+        else:
+            asleep_s = LEASE_S * self._strikes.between(0.8, 2)
+            self._world.loop.call_later(asleep_s, process.wake, context=self._world.context)
+
     def _calm(self) -> None:
         self._world.post_is_bad = False
         self._world.executor.trouble = 0.0
@@ -100,7 +121,7 @@ class Storm:
         process = self._dice.pick(self._world.processes)
         process.stop()
         await asyncio.sleep(self._dice.after(4))
-        process.start()
+        process.restart()
 
     async def _freeze(self) -> None:
         process = self._dice.pick(self._world.processes)
