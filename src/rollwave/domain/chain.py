@@ -37,7 +37,7 @@ AFTER_SUCCESS: Final[Mapping[Entry, Mapping[Stage, Stage | Standing]]] = Mapping
     {
         Entry.FULL: MappingProxyType(_ROLL),
         Entry.PROVE_OUT: MappingProxyType({**_ROLL, Stage.MARKDOWN: Stage.PROVE, Stage.PROVE: Stage.MARKUP}),
-        Entry.PROVE_IN: MappingProxyType({**_ROLL, Stage.PROVE: Standing.SUCCESS}),
+        Entry.PROVE_IN: MappingProxyType({**_ROLL, Stage.PROVE: Stage.MARKUP}),
         # A verified canary stands after its verify, or after the proof that stood in for it.
         Entry.BAKE: MappingProxyType(
             {Stage.VERIFY: Stage.MARKUP, Stage.PROVE: Stage.MARKUP, Stage.MARKUP: Standing.SUCCESS}

@@ -100,7 +100,7 @@ class Entry(Enum):
     PROVE_OUT = "prove_out"
     """Already out of traffic and perhaps good: mark down again, prove, and skip to markup where the proof holds."""
     PROVE_IN = "prove_in"
-    """In traffic and said to run the goal: prove, and leave it untouched where the proof holds."""
+    """In traffic and said to run the goal: prove, and skip to markup where the proof holds."""
     BAKE = "bake"
     """A verified canary: markup alone."""
 

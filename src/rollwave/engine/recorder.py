@@ -133,23 +133,24 @@ class Recorder:
                 return
 
     async def _try_to_write(self, entries: list[_Entry]) -> list[_Entry]:
-        """Write *entries* and return none; or write nothing, and return those that may be tried again."""
+        """Write *entries*; return those that are still to be written, or may be tried again."""
         entries = _without_recalled(entries)
         if not entries:
             return []
         now = self._clock.now()
         try:
-            after = await self._offload(self._commit, entries, now)
+            after, postponed = await self._offload(self._commit, entries, now)
         except FencedError as error:
             # A process that slept may hold the same slice twice; it is the older claim that is void.
             fenced = min(_sessions_of(entries, error.key), key=lambda session: session.claim.epoch)
             return _fail(entries, [one for one in entries if one.session is fenced], error)
         except RecalledError as error:
             return await self._recall(entries, error)
-        _settle(entries, lease_until=now + self._lease)
+        waiting = set(postponed)
+        _settle([one for one in entries if one not in waiting], lease_until=now + self._lease)
         for loaded in after:
             self._releases.remember(loaded)
-        return []
+        return postponed
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
         """Learn who has to leave; of each of them the next report is refused, whenever it comes."""
@@ -158,12 +159,29 @@ class Recorder:
             session.recalls, session.recalled = recalls, recalled
         return entries
 
-    def _commit(self, entries: list[_Entry], now: datetime) -> tuple[Loaded, ...]:
-        """Decide what calls for a decision, and commit all of it; runs beside the event loop."""
+    def _commit(self, entries: list[_Entry], now: datetime) -> tuple[tuple[Loaded, ...], list[_Entry]]:
+        """
+        Decide what calls for a decision, and commit it all; runs beside the event loop.
+
+        Groups that share servers are decided in different commits: one decision cannot see what the other takes.
+
+        Returns:
+            What was committed, and the entries that have to wait for the next commit.
+        """
         decisions: dict[int, tuple[Loaded, Decision]] = {}
-        records = []
+        deciding: set[str] = set()
+        records, postponed = [], []
         for session, of_slice in _by_session(entries):
             key = session.claim.key
+            report = _report(session, of_slice)
+            if report is not None:
+                loaded, so_far = decisions.get(key[0]) or (self._releases.load(key[0]), None)
+                if so_far is None and not deciding.isdisjoint(loaded.group_versions):
+                    postponed += of_slice
+                    continue
+                deciding.update(loaded.group_versions)
+                decision = decide(so_far.state if so_far else loaded.state, report, now=now)
+                decisions[key[0]] = (loaded, so_far.followed_by(decision) if so_far else decision)
             records.append(
                 SliceRecord(
                     key=key,
@@ -173,21 +191,17 @@ class Recorder:
                     transitions=[transition for entry in of_slice for transition in entry.transitions],
                 )
             )
-            report = _report(session, of_slice)
-            if report is None:
-                continue
-            loaded, so_far = decisions.get(key[0]) or (self._releases.load(key[0]), None)
-            decision = decide(so_far.state if so_far else loaded.state, report, now=now)
-            if so_far:
-                decision = so_far.followed_by(decision)
-            decisions[key[0]] = (loaded, decision)
-        return self._releases.store.commit(list(decisions.values()), records, at=now)
+        return self._releases.store.commit(list(decisions.values()), records, at=now), postponed
 
 
 def _without_recalled(entries: list[_Entry]) -> list[_Entry]:
     """Return *entries* but for those by which a recalled target would go on instead of leaving."""
     for one in entries:
-        if one.settlement is None and any(each.instance_id in one.session.recalled for each in one.transitions):
+        if (
+            one.session.recalled
+            and one.settlement is None
+            and any(each.instance_id in one.session.recalled for each in one.transitions)
+        ):
             deployment_id, slice_number = one.session.claim.key
             error = RecalledError(deployment_id=deployment_id, slice_number=slice_number)
             entries = _fail(entries, [one], error)

@@ -19,7 +19,7 @@ WAYS = {
     (Entry.PROVE_OUT, Course.FULL, False): ((MARKDOWN, PROVE, DOWNLOAD, INSTALL, VERIFY, MARKUP), Standing.SUCCESS),
     (Entry.PROVE_OUT, Course.CANARY, True): ((MARKDOWN, PROVE), Standing.VERIFIED),
     (Entry.PROVE_OUT, Course.CANARY, False): ((MARKDOWN, PROVE, DOWNLOAD, INSTALL, VERIFY), Standing.VERIFIED),
-    (Entry.PROVE_IN, Course.FULL, True): ((PROVE,), Standing.SUCCESS),
+    (Entry.PROVE_IN, Course.FULL, True): ((PROVE, MARKUP), Standing.SUCCESS),
     (Entry.PROVE_IN, Course.FULL, False): ((PROVE, *ROLL), Standing.SUCCESS),
     (Entry.BAKE, Course.FULL, None): ((MARKUP,), Standing.SUCCESS),
 }
