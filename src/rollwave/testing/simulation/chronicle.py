@@ -175,6 +175,14 @@ class Chronicle:
         if failed >= limit:
             raise Violation("I7", f"{failed} failed of {limit} allowed, and nobody braked")
 
+    def is_turning(self, instance_id: int, stage: Stage) -> bool:
+        """Whether a worker is to bring *stage* about now, as far as the log goes."""
+        target = self.state.targets.get(instance_id)
+        if target is None or target.standing is not Standing.IN_FLIGHT:
+            return False
+        last = self._last.get((instance_id, target.attempt))
+        return last in ((stage, Progress.RUNNING), (stage, Progress.UNKNOWN))
+
     def is_out_for_work(self, instance_id: int) -> bool | None:
         """Return whether the log has a target of this attempt out of traffic; None while it is on its way out or in."""
         target = self.state.targets.get(instance_id)

@@ -73,6 +73,7 @@ class Oracle:
         self._results: dict[tuple[str, int, int, HostVerb], HostState] = {}
         self._wants: dict[str, list[tuple[float, bool | None]]] = {}
         self._changed_at: dict[int, float] = {}
+        self._turned_at: dict[tuple[int, Stage], float] = {}
         self._wrong_since: dict[int, float] = {}
         self._excused: set[str] = set()
         self._drains: set[str] = set()
@@ -156,6 +157,7 @@ class Oracle:
         for entry in entries:
             match entry:
                 case Transition():
+                    self._turned_at[entry.instance_id, entry.stage] = self._now()
                     self._check_recorded(deployment_id, entry)
                 case facts.SliceOpened(course=Course.CANARY | Course.FULL):
                     self._check_budget(chronicle, entry)
@@ -338,13 +340,12 @@ class Oracle:
         self._fail(law, f"{name} went {'in' if is_in else 'out'}, and nothing had called for it")
 
     def _is_begun(self, instance_id: int, *, is_in: bool) -> bool:
-        active = self._world.store.active_of(self._groups[instance_id])
-        if active is None:
-            return True
-        chronicle = self._chronicles[active]
-        attempt = chronicle.state.targets[instance_id].attempt
+        """Whether a worker is to move it that way now, or was a moment ago."""
         stage = Stage.MARKUP if is_in else Stage.MARKDOWN
-        return (instance_id, attempt, stage) in chronicle.intents
+        if self._now() - self._turned_at.get((instance_id, stage), -GRACE_S) < GRACE_S:
+            return True
+        active = self._world.store.active_of(self._groups[instance_id])
+        return active is not None and self._chronicles[active].is_turning(instance_id, stage)
 
     def _check_fit(self, instance_id: int) -> None:
         name = self._names[instance_id]

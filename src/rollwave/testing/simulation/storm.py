@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMAND_TROUBLE: Final = 0.08
 BALANCER_TROUBLE: Final = 0.15
-STRIKES: Final = 0.005
+STRIKES: Final = 0.01
 """Share of an engine's calls to the store after which it crashes or freezes at once."""
 
 
@@ -106,7 +106,7 @@ class Storm:
         if self._strikes.pick(kinds) is Trouble.CRASH:
             self._world.loop.call_later(self._strikes.after(4), process.restart, context=self._world.context)
         else:
-            asleep_s = LEASE_S * self._strikes.between(0.8, 2)
+            asleep_s = LEASE_S * self._strikes.between(0.8, 4)
             self._world.loop.call_later(asleep_s, process.wake, context=self._world.context)
 
     def _calm(self) -> None:
