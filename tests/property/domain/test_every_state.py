@@ -1,16 +1,15 @@
 """
 Small groups, exhaustively: every state that the real core can reach, whatever workers and operators do.
 
-From the plan on, each target's chain moves one stage at a time, in every order, with every outcome (success, failure, lost
-and read back either way), while an operator brakes, resumes, retries, aborts, bakes, rolls out, holds and lifts the hold.
-Every law is checked after every step. Names that do not matter are canonical (slice numbers, attempts beyond the second),
-so the walk closes without any bound on how often things happen.
+From the plan on, each target's chain moves one stage at a time, in every order, with every outcome (success, failure,
+lost and read back either way), while an operator brakes, resumes, retries, aborts, bakes, rolls out, holds and lifts
+the hold. Every law is checked after every step. Names that do not matter are canonical (slice numbers, attempts beyond
+the second, why a brake was set), so the walk closes by itself, without a bound on how often things happen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +17,21 @@ import pytest
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions
 from rollwave.domain.commands import Action
-from rollwave.domain.config import BatchMode, DeploymentConfig, FailurePolicy
-from rollwave.domain.decide import Decision
-from rollwave.domain.model import Brake, BrakeCause, Course, Entry, Failure, Instance, Kind, Phase, Stage, State, Target
+from rollwave.domain.config import BakePolicy, BatchMode, DeploymentConfig, FailurePolicy
+from rollwave.domain.model import (
+    Brake,
+    BrakeCause,
+    Course,
+    Entry,
+    Failure,
+    Instance,
+    Kind,
+    Phase,
+    Stage,
+    Standing,
+    State,
+    Target,
+)
 from rollwave.domain.progress import next_due
 from tests.property.domain.world import (
     GOAL,
@@ -42,6 +53,9 @@ from tests.property.domain.world import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+
+    from rollwave.domain.decide import Decision
 
 COMMANDS = {
     Action.START: cmd.Start(actor="ann"),
@@ -87,6 +101,8 @@ class Walk:
     states: dict[object, State] = field(default_factory=dict)
     answers: dict[object, Decision] = field(default_factory=dict)
     holds: dict[object, State] = field(default_factory=dict)
+    offers: dict[int, tuple[tuple[cmd.Command | cmd.Observation, datetime], ...]] = field(default_factory=dict)
+    """By canonical state: what can happen beside the work on targets and the holds, and when."""
     step_count: int = 0
 
     def ask(self, state: State, event: cmd.Command | cmd.Observation, now: datetime) -> Decision:
@@ -96,7 +112,9 @@ class Walk:
         if answer is None:
             decision = decided(state, event, now)
             after = self.remember(decision.state, now)
-            check_rest(after, NOON)
+            if id(after) not in self.offers:
+                check_rest(after, NOON)
+                self.offers[id(after)] = offers(self.model, after)
             answer = self.answers[key] = replace(decision, state=after)
         return answer
 
@@ -132,7 +150,9 @@ def explore(model: Model) -> Walk:
     """Visit every world that can be reached, check each, and return what was seen."""
     walk = Walk(model=model)
     world, _ = begin(model.fleet, model.config, kind=model.kind)
-    world = world._replace(state=walk.remember(world.state))
+    first = walk.remember(world.state)
+    walk.offers[id(first)] = offers(model, first)
+    world = world._replace(state=first)
     todo = [(walk.number(world), world)]
     while todo:
         origin, world = todo.pop()
@@ -154,25 +174,33 @@ def successors(walk: Walk, world: World) -> Iterator[World]:
             if outcome in (Outcome.SUCCEED, Outcome.LEAVE) or outcome in model.faults:
                 after, report = work(world, instance_id, outcome)
                 yield hear(after, report, ask=ask) if report else after
-    for action in open_actions(state):
-        if action in model.actions:
-            yield tell(world, COMMANDS[action], ask=ask)
-    for slice_ in state.deployment.slices.values():
-        if slice_.course is Course.PRESTAGE:
-            yield hear(world, cmd.SliceReported(slice=slice_.number, done=True), ask=ask)
-    if model.judges and state.deployment.phase is Phase.BAKING:
-        yield tell(world, cmd.BakeJudged(actor="monitor", reason="errors rise"), ask=ask)
+    for event, now in walk.offers[id(state)]:
+        yield absorb(world, ask(state, event, now))
     held = [one for one in model.holds if state.fleet[one].hold]
     for instance_id in held or model.holds:
         yield with_hold(walk, world, instance_id, hold=not held)
+
+
+def offers(model: Model, state: State) -> tuple[tuple[cmd.Command | cmd.Observation, datetime], ...]:
+    """Return what people, monitors and the clock can do in *state*, and when."""
+    found = [(COMMANDS[action], NOON) for action in open_actions(state) if action in model.actions]
+    ahead = (one.number for one in state.deployment.slices.values() if one.course is Course.PRESTAGE)
+    found.extend((cmd.SliceReported(slice=number, done=True), NOON) for number in ahead)
+    if model.judges and state.deployment.phase is Phase.BAKING:
+        found.append((cmd.BakeJudged(actor="monitor", reason="errors rise"), NOON))
     due_at = next_due(state)
     if due_at and due_at > NOON:
-        yield absorb(world, ask(state, cmd.TimeCame(), due_at))
+        found.append((cmd.TimeCame(), due_at))
+    return tuple(found)
 
 
 def with_hold(walk: Walk, world: World, instance_id: int, *, hold: bool) -> World:
     """Let an operator hold an instance, or lift the hold; the core looks again."""
-    return tell(follow_flags(world._replace(state=walk.held(world.state, instance_id, hold=hold))), cmd.FleetChanged(), ask=walk.ask)
+    return tell(
+        follow_flags(world._replace(state=walk.held(world.state, instance_id, hold=hold))),
+        cmd.FleetChanged(),
+        ask=walk.ask,
+    )
 
 
 def canonical(state: State, *, now: datetime) -> State:
@@ -226,13 +254,152 @@ def state_key(state: State) -> object:
     )
 
 
-def test_measure():
-    import time
-
-    fleet = tuple(Instance(id=n, name=str(n), server=f"s{n}", site="A", version=OLD.version) for n in range(1, 4))
-    t = time.time()
-    walk = explore(
-        Model(fleet=fleet, config=DeploymentConfig(prestage=False, canary_count=1, max_unavailable_percent=33))
+def fleet_of(count: int, **changes: object) -> tuple[Instance, ...]:
+    one = Instance(**{"id": 0, "name": "", "server": "", "site": "A", "version": OLD.version, **changes})
+    return tuple(
+        replace(one, id=number, name=f"shop/s{number}:80", server=f"s{number}") for number in range(1, count + 1)
     )
-    print(len(walk.worlds), len(walk.states), walk.step_count, len(walk.finals), time.time() - t)
-    assert 0
+
+
+def broken(fleet: tuple[Instance, ...], *ids: int) -> tuple[Instance, ...]:
+    return tuple(replace(one, failed=True) if one.id in ids else one for one in fleet)
+
+
+def config(percent: int, **settings: object) -> DeploymentConfig:
+    return DeploymentConfig(**{"max_unavailable_percent": percent, "canary_count": 0, "prestage": False, **settings})
+
+
+def reaching(walk: Walk, phase: Phase) -> set[int]:
+    """Return the worlds from which some steps lead to a deployment that ended in *phase*."""
+    todo = [number for number, world in walk.finals.items() if world.state.deployment.phase is phase]
+    reached = set(todo)
+    while todo:
+        for origin in walk.back[todo.pop()]:
+            if origin not in reached:
+                reached.add(origin)
+                todo.append(origin)
+    return reached
+
+
+FAIL_ONLY = (Outcome.FAIL,)
+RESTORE = FailurePolicy.RESTORE
+USUAL = tuple(action for action in COMMANDS if action is not Action.RAISE_LIMIT)
+PLAIN = (*NEEDED, Action.RETRY, Action.RESUME)
+MODELS = {
+    # The number of worlds is part of the claim: a walk that has become shorter no longer looks everywhere.
+    "four, two at a time": (Model(fleet=fleet_of(4), config=config(50), actions=USUAL, faults=FAIL_ONLY), 86_538),
+    "three behind a canary, every fault, a hold, verdicts": (
+        Model(fleet=fleet_of(3), config=config(33, canary_count=1), actions=USUAL, holds=(1,), judges=True),
+        4_610,
+    ),
+    "three behind a canary, holds of two": (
+        Model(fleet=fleet_of(3), config=config(33, canary_count=1), actions=USUAL, faults=FAIL_ONLY, holds=(1, 2)),
+        27_882,
+    ),
+    "four behind two canaries, restored": (
+        Model(
+            fleet=fleet_of(4),
+            config=config(50, canary_count=2, on_target_failure=RESTORE),
+            actions=PLAIN,
+            faults=FAIL_ONLY,
+        ),
+        27_048,
+    ),
+    "rollback of three, two at a time, every fault": (
+        Model(fleet=fleet_of(3), config=config(25), kind=Kind.ROLLBACK, actions=(*PLAIN, Action.BRAKE)),
+        56_731,
+    ),
+    "rollback of three, two at a time, a hold": (
+        Model(fleet=fleet_of(3), config=config(25), kind=Kind.ROLLBACK, actions=PLAIN, faults=FAIL_ONLY, holds=(1,)),
+        20_117,
+    ),
+    "three by hand, with a bake window, fetching ahead": (
+        Model(
+            fleet=fleet_of(3),
+            config=config(33, canary_count=1, batch_mode=BatchMode.MANUAL, bake_min_s=5, prestage=True),
+            actions=USUAL,
+        ),
+        2_036,
+    ),
+    "three with pauses and a hold": (
+        Model(
+            fleet=fleet_of(3),
+            config=config(33, batch_pause_s=5, tail_pause_s=1),
+            actions=USUAL,
+            faults=FAIL_ONLY,
+            holds=(2,),
+        ),
+        20_418,
+    ),
+    "four, one broken before, the limit raised": (
+        Model(
+            fleet=broken(fleet_of(4), 3),
+            config=config(25, canary_count=1),
+            actions=(*PLAIN, Action.RAISE_LIMIT),
+            faults=FAIL_ONLY,
+        ),
+        2_812,
+    ),
+    "two new ones beside two, a hold": (
+        Model(
+            fleet=(*fleet_of(2), *(replace(one, id=one.id + 2, new=True, version=None) for one in fleet_of(2))),
+            config=config(50),
+            kind=Kind.SCALE_OUT,
+            actions=USUAL,
+            holds=(3,),
+        ),
+        44_453,
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "count"), MODELS.values(), ids=MODELS.keys())
+def test_no_step_leads_to_a_world_that_breaks_a_law(model, count):
+    """
+    Every reachable world is visited, and in it every law holds: I1-I4, I6-I8, I10, I12-I14, I18, I21, I23, I24.
+
+    And none is stuck: from each some steps lead on to SUCCESS or, once it is being given up, to ABORTED.
+    """
+    walk = explore(model)
+
+    alive = set(range(len(walk.worlds))) - walk.aborting
+    assert alive <= reaching(walk, Phase.SUCCESS), "stuck: no way leads on to success"
+    assert walk.aborting <= reaching(walk, Phase.ABORTED), "stuck: no way leads to the end of an abort"
+    assert len(walk.worlds) == count, f"{len(walk.worlds)} worlds, {len(walk.states)} states, {walk.step_count} steps"
+
+
+GOOD = {
+    "four, two at a time": (fleet_of(4), config(50), Kind.ROLLOUT),
+    "four behind two canaries": (fleet_of(4), config(50, canary_count=2), Kind.ROLLOUT),
+    "four, three of them broken": (broken(fleet_of(4), 2, 3, 4), config(25, canary_count=1), Kind.ROLLOUT),
+    "eight by policy, with pauses, fetching ahead": (
+        fleet_of(8),
+        config(25, canary_count=1, bake_policy=BakePolicy.AUTO, bake_min_s=9, batch_pause_s=9, prestage=True),
+        Kind.ROLLOUT,
+    ),
+    "six by hand": (fleet_of(6), config(33, canary_count=1, batch_mode=BatchMode.MANUAL), Kind.ROLLOUT),
+    "five that never served": (fleet_of(5, new=True), config(40), Kind.ROLLOUT),
+    "rollback of six": (fleet_of(6), config(1), Kind.ROLLBACK),
+    "reroll of four": (fleet_of(4), config(50, canary_count=1), Kind.REROLL),
+}
+
+
+@pytest.mark.parametrize(("fleet", "settings", "kind"), GOOD.values(), ids=GOOD.keys())
+def test_without_faults_every_order_of_events_leads_to_success(fleet, settings, kind):
+    """A good package, and only what a person is needed for: SUCCESS, with exactly one markup per target (I20)."""
+    walk = explore(Model(fleet=fleet, config=settings, kind=kind, actions=NEEDED, faults=()))
+
+    assert set(range(len(walk.worlds))) == reaching(walk, Phase.SUCCESS)
+    for world in walk.finals.values():
+        assert world.state.deployment.phase is Phase.SUCCESS
+        assert set(world.markups.values()) == {1}
+        assert {target.standing for target in world.state.targets.values()} == {Standing.SUCCESS}
+
+
+def test_what_runs_the_goal_already_is_proven_and_not_taken_out():
+    """Without faults a second release of the same package takes nobody out of traffic, and succeeds (I13, I20)."""
+    fleet = fleet_of(4, version=GOAL.version)
+    walk = explore(Model(fleet=fleet, config=config(50), actions=NEEDED, faults=()))
+
+    assert set(range(len(walk.worlds))) == reaching(walk, Phase.SUCCESS)
+    assert {world.untouched for world in walk.finals.values()} == {frozenset((1, 2, 3, 4))}

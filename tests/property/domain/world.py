@@ -1,9 +1,9 @@
 """
 The world that a release acts on, and the oracle that watches it.
 
-The core under test decides; here is everything else, as small and as plain as it can be: what the balancer and the hosts
-really do (`Reality`), and a worker that drives each target's chain one stage at a time (`Drive`). Every law is judged from
-this truth and from the log, never from what the core believes about itself.
+The core under test decides; here is everything else, as small and as plain as it can be: what the balancer and the
+hosts really do (`Reality`), and a worker that drives each target's chain one stage at a time (`Drive`). Every law is
+judged from this truth and from the log, never from what the core believes about itself.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ class Reality(NamedTuple):
     """This version has proven itself since it was installed."""
 
 
+BROKEN = (
+    Reality(in_traffic=False, version=None, proven=False),
+    Reality(in_traffic=False, version=GOAL.version, proven=False),
+)
+"""What an instance with the failed flag is worth: no proof of it counts any more. By whether it runs the goal."""
+
+
 class Drive(NamedTuple):
     """Where a worker stands with one target."""
 
@@ -97,6 +104,7 @@ class World(NamedTuple):
         drives: Targets that a worker drives, by instance id.
         approved: Instances whose present attempt may serve the goal, as the log says.
         markups: How often each instance was put into traffic by a worker.
+        untouched: Instances that no worker has marked down: what they serve is older than this deployment.
     """
 
     state: State
@@ -104,6 +112,7 @@ class World(NamedTuple):
     reality: Mapping[int, Reality]
     drives: Mapping[int, Drive]
     markups: Mapping[int, int]
+    untouched: frozenset[int]
     approved: frozenset[int] = frozenset()
 
 
@@ -138,7 +147,12 @@ def begin(
         for one in fleet
     }
     world = World(
-        state=planned(1, fact, fleet=members), now=NOON, reality=reality, drives={}, markups=dict.fromkeys(reality, 0)
+        state=planned(1, fact, fleet=members),
+        now=NOON,
+        reality=reality,
+        drives={},
+        markups=dict.fromkeys(reality, 0),
+        untouched=frozenset(reality),
     )
     return world, fact
 
@@ -222,7 +236,7 @@ def absorb(world: World, decision: Decision) -> World:
                 for instance_id, entry in entries:
                     assert instance_id not in drives, "two workers drive one target"
                     drives[instance_id] = Drive(stage=chain.FIRST[entry], proved=entry is Entry.BAKE)
-                    taken = taken or (world.reality[instance_id].in_traffic and is_counted(decision.state, instance_id))
+                    taken = taken or is_capacity_in_use(world, instance_id)
     after = world._replace(state=decision.state, drives=drives, approved=approved)
     assert set(drives) == {one.instance_id for one in decision.state.in_flight}, (
         "I21: somebody drives who is not in flight"
@@ -238,11 +252,17 @@ def follow_flags(world: World) -> World:
     for instance_id, real in world.reality.items():
         if instance_id in world.drives:
             continue
-        wanted = wants_traffic(world.state.fleet[instance_id], world.state.targets.get(instance_id))
-        if wanted is not real.in_traffic:
-            if wanted:
-                _judge_markup(world, instance_id, real)
-            changed[instance_id] = real._replace(in_traffic=bool(wanted))
+        instance, target = world.state.fleet[instance_id], world.state.targets.get(instance_id)
+        wanted = bool(wants_traffic(instance, target))
+        if wanted and not real.in_traffic:
+            _judge_markup(world, instance_id, real)
+        if instance.failed and not (target and target.standing is Standing.VERIFIED):
+            following = BROKEN[real.version == GOAL.version]
+        elif wanted is not real.in_traffic:
+            following = real._replace(in_traffic=wanted)
+        else:
+            continue
+        changed[instance_id] = following
     return world._replace(reality={**world.reality, **changed}) if changed else world
 
 
@@ -252,7 +272,9 @@ def _judge_markup(world: World, instance_id: int, real: Reality) -> None:
     assert real.proven, "I3: marked up without a proof of what runs"
     assert real.version in (OLD.version, GOAL.version), "I3: marked up with nobody knows what"
     if target and world.state.is_canary(target) and real.version == GOAL.version:
-        assert instance_id in world.approved, "I2: a canary was marked up without an approval of this attempt"
+        assert instance_id in world.approved | world.untouched, (
+            "I2: a canary was marked up without an approval of this attempt"
+        )
 
 
 # --- the workers ---
@@ -277,6 +299,8 @@ def work(world: World, instance_id: int, outcome: Outcome) -> tuple[World, cmd.S
         return _settle(world, instance_id, drive, Standing.LEFT, Progress.SUCCESS)
     if not drive.unknown:
         _judge_issue(world, instance_id, drive)
+    if drive.stage is Stage.MARKDOWN:
+        world = world._replace(untouched=world.untouched - {instance_id})
     if outcome is Outcome.LOSE:
         return _with_drive(world, instance_id, drive._replace(unknown=True)), None
     stage = drive.stage
@@ -380,6 +404,12 @@ def is_counted(state: State, instance_id: int) -> bool:
     """Capacity: neither held nor offline, and in service unless the whole group is new."""
     one = state.fleet[instance_id]
     return not one.hold and not one.offline and (state.deployment.initial or not one.new)
+
+
+def is_capacity_in_use(world: World, instance_id: int) -> bool:
+    """Whether taking this instance out leaves one less that serves."""
+    in_use = world.reality[instance_id].in_traffic and not world.state.fleet[instance_id].busy_elsewhere
+    return in_use and is_counted(world.state, instance_id)
 
 
 def limit_count(state: State) -> int:

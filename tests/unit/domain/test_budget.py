@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rollwave.domain.budget import Budget, budget_of, limit_of
 from rollwave.domain.model import Kind
@@ -14,15 +12,6 @@ from tests.unit.domain.story import Story, fleet_of, instance
 def budget(story):
     found = budget_of(story.state)
     return found.out_count, found.limit_count, found.eligible_count
-
-
-@given(eligible=st.integers(0, 20_000), percent=st.integers(1, 50))
-def test_the_limit_is_the_share_rounded_down_and_at_least_one(eligible, percent):
-    """Never above the share, except where that would be nobody."""
-    limit = limit_of(eligible, max_unavailable_percent=percent)
-
-    assert limit == 1 or limit * 100 <= eligible * percent
-    assert (limit + 1) * 100 > eligible * percent
 
 
 @pytest.mark.parametrize(

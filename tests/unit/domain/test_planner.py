@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from fractions import Fraction
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rollwave.domain.budget import limit_of
 from rollwave.domain.config import DeploymentConfig
 from rollwave.domain.errors import EmptyGroupError
-from rollwave.domain.model import Instance, Kind
-from rollwave.domain.planner import balanced_sizes, plan, plan_batches, select_targets, spread_over_sites
+from rollwave.domain.model import Kind
+from rollwave.domain.planner import plan, plan_batches
 from tests.unit.domain.story import fleet_of, instance
 
 
@@ -23,25 +17,6 @@ def plan_of(fleet, kind=Kind.ROLLOUT, canaries=(), **config):
 
 def sizes(batches):
     return [len(batch) for batch in batches]
-
-
-@st.composite
-def fleets(draw, max_size=30):
-    count = draw(st.integers(1, max_size))
-    return tuple(
-        instance(
-            number,
-            site=draw(st.sampled_from("ABC")),
-            hold=draw(st.sampled_from([False, False, False, True])),
-            offline=draw(st.sampled_from([False, False, False, True])),
-            failed=draw(st.sampled_from([False, False, True])),
-            new=draw(st.sampled_from([False, False, True])),
-        )
-        for number in range(1, count + 1)
-    )
-
-
-configs = st.builds(DeploymentConfig, max_unavailable_percent=st.integers(1, 50), canary_count=st.integers(0, 4))
 
 
 def test_ten_targets_at_a_quarter_roll_as_one_canary_then_2_2_2_2_1():
@@ -160,73 +135,6 @@ def test_no_instances_cannot_be_put_into_batches():
     """The part that makes batches has the same contract."""
     with pytest.raises(EmptyGroupError):
         plan_batches((), limit_count=1)
-
-
-@given(count=st.integers(1, 300), limit=st.integers(1, 40))
-def test_batches_are_few_balanced_and_within_the_limit(count, limit):
-    """As few as the limit allows, larger ones first, no two more than one apart."""
-    found = balanced_sizes(count, limit_count=limit)
-
-    assert sum(found) == count
-    assert len(found) == -(-count // limit)
-    assert max(found) <= limit
-    assert max(found) - min(found) <= 1
-    assert list(found) == sorted(found, reverse=True)
-
-
-@given(fleet=fleets(), config=configs, kind=st.sampled_from(Kind), data=st.data())
-def test_every_instance_that_takes_part_rolls_exactly_once(fleet, config, kind, data):
-    """No held, offline or foreign instance is planned (I23), no batch is above the limit, and planning again changes
-    nothing (I24)."""
-    canaries = data.draw(st.sets(st.sampled_from([one.id for one in fleet])))
-    chosen = select_targets(fleet, kind=kind)
-    if not chosen:
-        with pytest.raises(EmptyGroupError):
-            plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
-        return
-
-    batches, has_canary = plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
-
-    initial = all(one.new for one in fleet)
-    eligible = sum(one.can_take_part and (initial or not one.new) for one in fleet)
-    limit = (
-        -(-len(chosen) // 2)
-        if kind is Kind.ROLLBACK
-        else limit_of(eligible, max_unavailable_percent=config.max_unavailable_percent)
-    )
-    assert sorted(one for batch in batches for one in batch) == sorted(one.id for one in chosen)
-    assert all(one.can_take_part for one in chosen)
-    assert all(1 <= len(batch) <= limit for batch in batches)
-    assert has_canary == (config.canary_count > 0 and kind in (Kind.ROLLOUT, Kind.REROLL))
-    assert (batches, has_canary) == plan(fleet, group="shop", kind=kind, config=config, canaries=canaries)
-
-
-@given(sites=st.lists(st.sampled_from("ABCD"), min_size=1, max_size=60), limit=st.integers(1, 12))
-def test_every_batch_has_each_site_in_proportion(sites, limit):
-    """
-    In each batch a site has its share of the group, give or take rounding: less than one instance for every other site.
-    """
-    fleet = [Instance(id=number, name=str(number), server=str(number), site=site) for number, site in enumerate(sites)]
-    site_of = {one.id: one.site for one in fleet}
-    members = Counter(sites)
-
-    for batch in plan_batches(fleet, limit_count=limit, canary_count=0):
-        here = Counter(site_of[one] for one in batch)
-        for site, count in members.items():
-            share = Fraction(len(batch) * count, len(sites))
-            assert abs(here[site] - share) <= len(members) - 1, (batch, site, share)
-
-
-@given(sites=st.lists(st.sampled_from("ABC"), max_size=40))
-def test_spreading_keeps_everyone_and_the_order_inside_a_site(sites):
-    """A permutation that never turns two instances of one site around."""
-    fleet = [Instance(id=number, name=str(number), server=str(number), site=site) for number, site in enumerate(sites)]
-
-    spread = spread_over_sites(fleet)
-
-    assert sorted(one.id for one in spread) == list(range(len(fleet)))
-    for site in set(sites):
-        assert [one.id for one in spread if one.site == site] == [one.id for one in fleet if one.site == site]
 
 
 def test_two_equal_sites_share_every_batch():
