@@ -17,7 +17,7 @@ from rollwave.store import memory
 from rollwave.store.memory import MemoryStore
 from rollwave.testing.simulate import simulate
 
-MOST_SEEDS = 60
+MOST_SEEDS = 80
 """Within how many worlds a bug has to be found."""
 
 
@@ -162,8 +162,13 @@ def lost_messages_stay_lost(patch):
     )
 
 
-def brake_stops_nothing(patch):
-    patch.setattr(progress, "_may_start", lambda state: state.deployment.abort is None)
+def brake_is_judged_last(patch):
+    judge = progress._judge_brake
+    patch.setattr(progress, "STEPS", (*(step for step in progress.STEPS if step is not judge), judge))
+
+
+def held_stay_in_the_plan(patch):
+    patch.setattr(progress, "STEPS", tuple(step for step in progress.STEPS if step is not progress._let_leave))
 
 
 def sleepers_call_balancers(patch):
@@ -194,7 +199,8 @@ BUGS = (
     neighbors_do_not_matter,
     nobody_keeps_the_traffic,
     lost_messages_stay_lost,
-    brake_stops_nothing,
+    brake_is_judged_last,
+    held_stay_in_the_plan,
     sleepers_call_balancers,
 )
 
