@@ -224,7 +224,7 @@ def _host_of(member: Member) -> tuple[str, Host]:
         server=server,
         address=member.address,
         port=member.port,
-        deploy_path=jobs.deploy_path(instance),
+        deploy_path=jobs.deploy_path(instance.group, server=server, port=member.port),
     )
     return instance.group.executor, host
 

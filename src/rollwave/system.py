@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+SWITCH_S: Final = 0.0003
+"""How long a thread may keep the interpreter's lock from another, in seconds."""
 
 
 class SystemClock:
@@ -36,6 +40,9 @@ class WriterThread:
     """
 
     def __init__(self) -> None:
+        # The event loop and this thread pass the interpreter's lock to and fro thousands of times a second; by default
+        # each of them may keep the other waiting for 5 ms. Measured: a third less time for a large release.
+        sys.setswitchinterval(SWITCH_S)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-writer")
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

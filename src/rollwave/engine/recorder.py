@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import Claim, Loaded, SliceKey, Transition
 
-MOST_ENTRIES: Final = 2_000
+MOST_ENTRIES: Final = 5000
 """Most reports of one transaction: larger ones would gain nothing and make each report wait longer."""
 
 
@@ -139,7 +139,7 @@ class Recorder:
             return []
         now = self._clock.now()
         try:
-            after, postponed = await self._offload(self._commit, entries, now)
+            postponed = await self._offload(self._commit, entries, now)
         except FencedError as error:
             # A process that slept may hold the same slice twice; it is the older claim that is void.
             fenced = min(_sessions_of(entries, error.key), key=lambda session: session.claim.epoch)
@@ -148,8 +148,6 @@ class Recorder:
             return await self._recall(entries, error)
         waiting = set(postponed)
         _settle([one for one in entries if one not in waiting], lease_until=now + self._lease)
-        for loaded in after:
-            self._releases.remember(loaded)
         return postponed
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
@@ -159,14 +157,14 @@ class Recorder:
             session.recalls, session.recalled = recalls, recalled
         return entries
 
-    def _commit(self, entries: list[_Entry], now: datetime) -> tuple[tuple[Loaded, ...], list[_Entry]]:
+    def _commit(self, entries: list[_Entry], now: datetime) -> list[_Entry]:
         """
         Decide what calls for a decision, and commit it all; runs beside the event loop.
 
         Groups that share servers are decided in different commits: one decision cannot see what the other takes.
 
         Returns:
-            What was committed, and the entries that have to wait for the next commit.
+            The entries that have to wait for the next commit.
         """
         decisions: dict[int, tuple[Loaded, Decision]] = {}
         deciding: set[str] = set()
@@ -191,7 +189,10 @@ class Recorder:
                     transitions=[transition for entry in of_slice for transition in entry.transitions],
                 )
             )
-        return self._releases.store.commit(list(decisions.values()), records, at=now), postponed
+        for loaded in self._releases.store.commit(list(decisions.values()), records, at=now):
+            # Here, and not back on the event loop: whoever loads next would find the cache behind, and read it all.
+            self._releases.remember(loaded)
+        return postponed
 
 
 def _without_recalled(entries: list[_Entry]) -> list[_Entry]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain.config import FailurePolicy
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.model import Target
-    from rollwave.store.models import Package, Slice
+    from rollwave.store.models import Group, Package, Slice
 
 _PLACEHOLDERS: Final = ("server", "port", "app", "group")
 """What a deploy path may name in braces."""
@@ -36,14 +37,11 @@ def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
         id=slice_row.deployment_id
     )
     targets = _targets(slice_row)
-    instances = Instance.objects.select_related("server").in_bulk([target.instance_id for target in targets])
-    for instance in instances.values():
-        instance.group = deployment.group
-    package = signed_package(deployment.goal)
-    return tuple(
-        _job(target, instances[target.instance_id], deployment=deployment, package=package, now=now)
-        for target in targets
-    )
+    # Tuples and not rows with their servers: a slice has hundreds.
+    columns = Instance.objects.values_list("id", "server__name", "server__address", "port", "reserved_until")
+    places = {place[0]: place[1:] for place in columns.filter(id__in=[one.instance_id for one in targets])}
+    make = _JobMaker(deployment, now=now)
+    return tuple(make(target, *places[target.instance_id]) for target in targets)
 
 
 def _targets(slice_row: Slice) -> list[Target]:
@@ -68,58 +66,51 @@ def signed_package(row: Package) -> SignedPackage:
     )
 
 
-def member_of(instance: Instance) -> Member:
-    """Return an instance, read with its server and group, as its balancer sees it."""
-    return Member(
-        pool=instance.group.pool,
-        name=instance.name,
-        address=instance.server.address,
-        port=instance.port,
-    )
-
-
-def deploy_path(instance: Instance) -> str:
-    """Return the directory of an instance that was read with its server and group."""
-    group = instance.group
-    values = (instance.server.name, str(instance.port), group.app.name, group.name)
+def deploy_path(group: Group, *, server: str, port: int) -> str:
+    """Return the directory of an instance of a group, which was read with its app."""
     path = group.deploy_path
+    values = (server, str(port), group.app.name, group.name)
     for placeholder, value in zip(_PLACEHOLDERS, values, strict=True):
         path = path.replace(f"{{{placeholder}}}", value)
     return path
 
 
-def _job(target: Target, instance: Instance, *, deployment: Deployment, package: SignedPackage, now: datetime) -> Job:
-    group = deployment.group
-    config = codec.config(deployment.config)
-    previous = deployment.previous
-    plan = HostPlan(
-        deployment_id=deployment.id,
-        host=Host(
-            instance=instance.name,
-            server=instance.server.name,
-            address=instance.server.address,
-            port=instance.port,
-            deploy_path=deploy_path(instance),
-        ),
-        package=package,
-        previous_version=previous.version if previous else None,
-        start=tuple(group.start),
-        stop=tuple(group.stop),
-        health_path=group.health_path,
-        version_path=group.version_path or None,
-        startup_timeout_s=config.startup_timeout_s,
-        command_timeout_s=group.command_timeout_s,
-        ignore_verify=config.ignore_verify,
-        keep_versions=group.keep_versions,
-    )
-    reserved_until = instance.reserved_until
-    return Job(
-        target=target,
-        plan=plan,
-        member=member_of(instance) if group.balancer else None,
-        balancer=group.balancer,
-        executor=group.executor,
-        drain_timeout_s=group.drain_timeout_s,
-        restores=config.on_target_failure is FailurePolicy.RESTORE and previous is not None,
-        not_before=reserved_until if reserved_until and reserved_until > now else None,
-    )
+class _JobMaker:
+    """Makes the jobs of one deployment; what they have in common is worked out once."""
+
+    def __init__(self, deployment: Deployment, *, now: datetime) -> None:
+        self._group = group = deployment.group
+        self._now = now
+        config = codec.config(deployment.config)
+        previous = deployment.previous
+        self._restores = config.on_target_failure is FailurePolicy.RESTORE and previous is not None
+        self._plan = partial(
+            HostPlan,
+            deployment_id=deployment.id,
+            package=signed_package(deployment.goal),
+            previous_version=previous.version if previous else None,
+            start=tuple(group.start),
+            stop=tuple(group.stop),
+            health_path=group.health_path,
+            version_path=group.version_path or None,
+            startup_timeout_s=config.startup_timeout_s,
+            command_timeout_s=group.command_timeout_s,
+            ignore_verify=config.ignore_verify,
+            keep_versions=group.keep_versions,
+        )
+
+    def __call__(self, target: Target, server: str, address: str, port: int, reserved_until: datetime | None) -> Job:
+        group = self._group
+        name = f"{group.name}/{server}:{port}"
+        path = deploy_path(group, server=server, port=port)
+        host = Host(instance=name, server=server, address=address, port=port, deploy_path=path)
+        return Job(
+            target=target,
+            plan=self._plan(host=host),
+            member=Member(pool=group.pool, name=name, address=address, port=port) if group.balancer else None,
+            balancer=group.balancer,
+            executor=group.executor,
+            drain_timeout_s=group.drain_timeout_s,
+            restores=self._restores,
+            not_before=reserved_until if reserved_until and reserved_until > self._now else None,
+        )
