@@ -51,7 +51,7 @@ def test_batches_are_few_balanced_and_within_the_limit(count, limit):
 
 @given(fleet=fleets(), config=configs, kind=st.sampled_from(Kind), data=st.data())
 def test_every_instance_that_takes_part_rolls_exactly_once(fleet, config, kind, data):
-    """None that is held or offline is planned (I23), no batch is above the limit, and planning again is the same (I24)."""
+    """None that is held or offline is planned (I23), no batch is above the limit, planning again is the same (I24)."""
     canaries = data.draw(st.sets(st.sampled_from([one.id for one in fleet])))
     chosen = select_targets(fleet, kind=kind)
     if not chosen:

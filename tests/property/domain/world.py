@@ -18,7 +18,7 @@ from rollwave.domain import chain, facts
 from rollwave.domain import commands as cmd
 from rollwave.domain.budget import budget_of
 from rollwave.domain.decide import Decision, decide
-from rollwave.domain.evolve import evolve, planned
+from rollwave.domain.evolve import evolve, planned, touched
 from rollwave.domain.model import (
     Course,
     Entry,
@@ -191,6 +191,11 @@ def judge(before: State, decision: Decision) -> None:
     assert state == decision.state, "I21: the state is not the fold of its facts"
     # A copy begins without the counts that the fold has carried on, and counts anew.
     assert tally_of(state) == tally_of(replace(state)), "I21: the fold has miscounted"
+    for instance_id in set(state.fleet) - touched(decision.facts):
+        assert state.fleet[instance_id] == before.fleet[instance_id], "I21: changed, and not named by the log"
+        assert state.targets.get(instance_id) == before.targets.get(instance_id), (
+            "I21: changed, and not named by the log"
+        )
     deployment = state.deployment
     if deployment.phase in GOING and not deployment.abort and failed_count(state):
         assert deployment.brake or failed_count(state) < limit_count(state), "I7: not braked"

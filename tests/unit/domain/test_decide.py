@@ -8,9 +8,10 @@ import pytest
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
+from rollwave.domain.config import FailurePolicy
 from rollwave.domain.decide import Decision, RollBack, RunSlice, WakeAt, decide
 from rollwave.domain.errors import RollwaveError
-from rollwave.domain.evolve import evolve, fold, planned
+from rollwave.domain.evolve import evolve, fold, planned, touched
 from rollwave.domain.model import Phase
 from tests.unit.domain.story import NOON, OLD, Story, fleet_of
 
@@ -40,6 +41,20 @@ def test_deciding_again_with_nothing_new_changes_nothing(event):
         step()
         again = decide(story.state, event, now=story.now)
         assert again == Decision(state=story.state, facts=())
+
+
+def test_the_log_names_every_instance_that_it_touches():
+    """A store writes those and no others."""
+    story = Story(fleet_of(8), canary_count=2, on_target_failure=FailurePolicy.RESTORE)
+    story.start()
+    assert touched(story.last) == {1, 2}
+    assert touched(story.verify(1).last) == {1}
+    assert touched(story.failing(2).last) == {2}
+    assert touched(story.fail(2, restored=True).last) == {2}
+    assert touched(story.retry().last) == {2}
+    assert touched(story.hold(3, 4).last) == {3, 4}
+    assert touched(story.apply_brake().last) == set()
+    assert touched((story.planned, *story.facts)) == {1, 2, 3, 4}
 
 
 def test_planned_and_accepted_and_condemned_are_records_that_change_nothing():
