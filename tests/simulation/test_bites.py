@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollwave.domain import admission, brake, budget, chain, decide, facts, progress
+from rollwave.domain import brake, budget, chain, decide, facts, progress
 from rollwave.domain.commands import SliceReported
 from rollwave.domain.intake import take_in
 from rollwave.domain.model import Entry, Progress, Stage, Standing, Target
@@ -37,13 +37,8 @@ def silence_is_success(patch):
     patch.setattr(Effects, "find_out", find_out)
 
 
-def retry_goes_on_in_traffic(patch):
-    entry_of = admission.entry_of
-
-    def wrong(state, target):
-        return Entry.PROVE_IN if target.attempt > 1 else entry_of(state, target)
-
-    patch.setattr(admission, "entry_of", wrong)
+def retry_does_not_drain_again(patch):
+    patch.setattr(chain, "FIRST", {**chain.FIRST, Entry.PROVE_OUT: Stage.DOWNLOAD})
 
 
 def retry_skips_the_proof(patch):
@@ -182,7 +177,7 @@ BUGS = (
     late_brake,
     no_fence_in_the_store,
     silence_is_success,
-    retry_goes_on_in_traffic,
+    retry_does_not_drain_again,
     retry_skips_the_proof,
     canary_needs_no_approval,
     budget_off_by_one,
