@@ -93,7 +93,11 @@ def commit(
 
 
 def _move_groups(moving: Sequence[Loaded]) -> None:
-    """Check that no group has moved since it was loaded; raise the versions of those that move now."""
+    """
+    Check that no group has moved since it was loaded; raise the versions of those that move now.
+
+    Their neighbors move too: what they have room for is what their own neighbors, two doors away, may have counted on.
+    """
     if not moving:
         return
     names = {name for loaded in moving for name in loaded.group_versions}
@@ -102,8 +106,8 @@ def _move_groups(moving: Sequence[Loaded]) -> None:
     for loaded in moving:
         if any(versions.get(name) != seen for name, seen in loaded.group_versions.items()):
             raise _moved(loaded)
-    own = {loaded.state.deployment.group for loaded in moving}
-    Group.objects.filter(name__in=own).update(version=F("version") + 1)
+    for loaded in moving:
+        Group.objects.filter(name__in=loaded.group_versions).update(version=F("version") + 1)
 
 
 def _moved(loaded: Loaded) -> StateConflictError:
@@ -115,8 +119,7 @@ def _after(loaded: Loaded, decision: Decision) -> Loaded:
     """Return what a decision alone has made of what was loaded; others of the same commit may have made it void."""
     if not decision.facts:
         return loaded
-    group = loaded.state.deployment.group
-    group_versions = {**loaded.group_versions, group: loaded.group_versions[group] + 1}
+    group_versions = {name: version + 1 for name, version in loaded.group_versions.items()}
     return Loaded(state=decision.state, version=loaded.version + 1, group_versions=group_versions)
 
 

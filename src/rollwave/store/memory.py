@@ -124,7 +124,7 @@ class MemoryStore:
         for row in self._instances.values():
             if row.instance.server == server:
                 row.instance = replace(row.instance, offline=offline)
-                self._groups[row.group].version += 1
+                self._touch(row.group)
                 self._recall(row.instance.id, row.group)
                 if row.group in self._active:
                     affected.append(self._active[row.group])
@@ -226,6 +226,11 @@ class MemoryStore:
         servers = {self._instances[one].instance.server for one in self._by_group[group]}
         return sorted({name for server in servers for name in self._groups_of_server[server]} - {group})
 
+    def _touch(self, group: str) -> None:
+        """Make void what was loaded of a group and of its neighbors, whose room others may have counted on."""
+        for name in (group, *self._neighbor_groups(group)):
+            self._groups[name].version += 1
+
     def _seen(self, row: _InstanceRow, neighbors: Sequence[str]) -> Instance:
         if not neighbors:
             return row.instance
@@ -320,7 +325,7 @@ class MemoryStore:
         if deployment.phase.is_final and self._active.get(deployment.group) == deployment.id:
             del self._active[deployment.group]
             self._ended[deployment.group].append(deployment.id)
-        self._groups[deployment.group].version += 1
+        self._touch(deployment.group)
         versions = {name: self._groups[name].version for name in loaded.group_versions}
         return Loaded(state=state, version=row.version, group_versions=versions)
 
@@ -460,7 +465,7 @@ class MemoryStore:
         del actor, reason, at
         row = self._instances[instance_id]
         row.instance = replace(row.instance, hold=hold)
-        self._groups[row.group].version += 1
+        self._touch(row.group)
         self._recall(instance_id, row.group)
         return self._active.get(row.group)
 
