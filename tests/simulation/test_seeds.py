@@ -14,6 +14,7 @@ REGRESSIONS = (
     55,  # the store went down in the middle of a recall: a recorder never wrote again
     72,  # two canaries on one neighbor's servers wait for each other: a person has to help
     75,  # a worker resumed a failure and put the target back without telling the brake
+    5270,  # two groups that share no server took the same room of a neighbor between them
     206,  # whoever took a slice over had not heard of a hold
 )
 """Seeds that once broke a law, with what it was; kept for ever."""
