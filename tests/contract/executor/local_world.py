@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rollwave.ports.packages import SignedPackage
 
-_HOST_COUNT = 40
+_HOST_COUNT = 120
 _BIN = Path(sys.executable).parent
 
 
