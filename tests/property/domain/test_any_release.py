@@ -92,16 +92,17 @@ class Release(RuleBasedStateMachine):
         config=configs,
         kind=st.sampled_from(Kind),
         previous=st.sampled_from((OLD, OLD, None)),
+        other_percent=st.integers(1, 50),
         reads_own_work=st.booleans(),
     )
-    def plan(self, data, config, kind, previous, reads_own_work) -> None:
-        # Often alone, sometimes two on one server, and now and then where the neighbor stands.
-        fleet = data.draw(groups(most=30, kind=kind, servers=st.integers(1, 60)))
+    def plan(self, data, config, kind, previous, other_percent, reads_own_work) -> None:
+        # Sometimes two on one server, and often where the neighbor stands.
+        fleet = data.draw(groups(most=30, kind=kind, servers=st.integers(1, 30)))
         # The neighbor has one on a server at most: more could be more than it can ever do without.
         servers = iter(data.draw(st.permutations(range(1, 17))))
         others = data.draw(groups(most=8, kind=Kind.ROLLOUT, servers=st.builds(lambda: next(servers))))
         self.others = {one.id: replace(one, version=None) for one in others}
-        self.other_percent = config.max_unavailable_percent
+        self.other_percent = other_percent
         self.reads_own_work = reads_own_work
         self.log = []
         self.undelivered: list[cmd.SliceReported] = []

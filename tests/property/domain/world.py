@@ -203,7 +203,11 @@ def judge(before: State, decision: Decision) -> None:
         assert not deployment.slices, "a slice is open behind a deployment that is over"
         assert not state.in_flight, "I8: over, and somebody is still in flight"
     for number, opened in deployment.slices.items():
-        assert opened.course is Course.PRESTAGE or any(one.slice == number for one in state.in_flight), "an empty slice"
+        if opened.course is Course.PRESTAGE:
+            assert deployment.brake is None, "I8: fetching ahead while braked"
+            assert deployment.abort is None, "I8: fetching ahead while being aborted"
+        else:
+            assert any(one.slice == number for one in state.in_flight), "an open slice that drives nobody"
 
 
 def _judge_start(state: State, fact: facts.SliceOpened) -> None:
@@ -368,8 +372,10 @@ def _settle(
 ) -> tuple[World, cmd.SliceReported]:
     target = world.state.targets[instance_id]
     restored = standing is Standing.FAILED and (drive.last, progress) == (Stage.MARKUP, Progress.SUCCESS)
-    if standing is Standing.SUCCESS and target.attempt > 1:
+    if standing is Standing.SUCCESS:
         assert drive.proved, "I13: skipped without a fresh proof"
+    if standing is Standing.VERIFIED:
+        assert not world.reality[instance_id].in_traffic, "I2: a canary waits for its bake in traffic"
     if standing in (Standing.SUCCESS, Standing.VERIFIED):
         version = GOAL.version
     else:

@@ -11,7 +11,7 @@ from rollwave.domain.commands import Action
 from rollwave.domain.decide import decide
 from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError
-from rollwave.domain.model import BrakeCause, Phase
+from rollwave.domain.model import BrakeCause, Phase, Standing
 from rollwave.domain.phases import Trigger
 from tests.unit.domain.story import NOON, OLD, Story, fleet_of
 
@@ -159,6 +159,15 @@ def test_nothing_is_open_while_an_abort_waits_for_what_is_in_flight():
     assert story.phase is Phase.ROLLING_OUT
     assert story.open == set()
     assert {why_not(story.state, action) for action in Action} == {"the deployment is being aborted"}
+
+
+def test_an_abort_starts_nothing_more_and_ends_with_what_is_in_flight():
+    """The next targets have room, and stay where they are (I8)."""
+    story = Story(fleet_of(8), canary_count=0).start().abort().succeed(1)
+    assert story.in_flight == (2,)
+
+    assert story.succeed(2).phase is Phase.ABORTED
+    assert [story.standing(one) for one in range(3, 9)] == [Standing.PENDING] * 6
 
 
 def test_only_success_and_aborted_are_final():
