@@ -21,12 +21,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from rollwave.ports.executor import HostReport, HostState
-from rollwave.system import SystemClock, WriterThread
+from rollwave.system import SystemClock, WriterThread, tune_interpreter
 
 DONE = HostReport(state=HostState.SUCCEEDED, running_version="1.1")
 SIZES = (1_000, 10_000, 100_000)
-ROWS_PER_WRITE = 1_000
+ROWS_PER_WRITE = 500
+"""As many as a slice has targets."""
 
 
 class NoOpExecutor:
@@ -90,15 +93,12 @@ async def release(store: Any, goal: Any, count: int) -> tuple[float, int]:
 
     began = time.perf_counter()
     deployment_id = await offload(start)
-    while True:
+    while deployment_id in await offload(store.active):
         await asyncio.sleep(0.02)
-        phase = (await offload(engine.releases.load, deployment_id)).state.deployment.phase
-        if phase.is_final:
-            break
     seconds = time.perf_counter() - began
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert phase is Phase.SUCCESS
+    assert (await offload(store.load, deployment_id)).state.deployment.phase is Phase.SUCCESS
     transitions = await offload(Event.objects.filter(deployment=deployment_id, kind="Transition").count)
     assert transitions == 10 * count
     offload.close()
@@ -149,8 +149,9 @@ def measure(count: int) -> dict[str, Any]:
 
     goal = prepare(count)
     store = DjangoStore()
+    tune_interpreter()
     cpu = time.process_time()
-    seconds, transitions = asyncio.run(release(store, goal, count))
+    seconds, transitions = uvloop.run(release(store, goal, count))
     cpu = time.process_time() - cpu
     peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     limit = transitions / write_only(store, goal, transitions)

@@ -74,17 +74,28 @@ def _entries(state: State, batch: int) -> list[tuple[int, Entry]]:
     pending = [target for target in targets if target.standing is Standing.PENDING]
     if not pending:
         return entries
-    initial = state.deployment.initial
     room = budget_of(state).room_count
+    free, costly = _by_cost(state, pending)
     elsewhere = Elsewhere(state)
-    # Those that are out already come first: they cost nothing.
-    pending.sort(key=lambda target: not is_out(state, state.fleet[target.instance_id]))
+    for cost, candidates in ((0, free), (1, costly)):
+        for target in candidates:
+            if cost > room:
+                break
+            server = state.fleet[target.instance_id].server
+            if elsewhere.has_room(server):
+                room -= cost
+                elsewhere.take(server)
+                entries.append((target.instance_id, entry_of(state, target)))
+    return entries
+
+
+def _by_cost(state: State, pending: Sequence[Target]) -> tuple[list[Target], list[Target]]:
+    """Return the targets that cost this group nothing, for they are out already or no capacity yet; and the others."""
+    initial = state.deployment.initial
+    free: list[Target] = []
+    costly: list[Target] = []
     for target in pending:
         instance = state.fleet[target.instance_id]
-        cost = int(is_counted(instance, initial=initial) and not is_out(state, instance))
-        if cost > room or not elsewhere.has_room(instance.server):
-            continue
-        room -= cost
-        elsewhere.take(instance.server)
-        entries.append((target.instance_id, entry_of(state, target)))
-    return entries
+        is_free = is_out(state, instance) or not is_counted(instance, initial=initial)
+        (free if is_free else costly).append(target)
+    return free, costly

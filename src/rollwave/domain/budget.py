@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollwave.domain.model import Kind
 from rollwave.domain.tally import tally_of
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from rollwave.domain.model import Deployment, State
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Budget:
     """
     The budget of a group at one instant.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotations of what facts carry
@@ -13,6 +12,7 @@ from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotati
     Stage,
     Standing,
 )
+from rollwave.domain.value import value
 
 
 class Action(Enum):
@@ -30,7 +30,7 @@ class Action(Enum):
     ROLLBACK = "rollback"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Start:
     """Begin what was planned."""
 
@@ -38,7 +38,7 @@ class Start:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Bake:
     """Approve the canary: put it into production traffic."""
 
@@ -46,7 +46,7 @@ class Bake:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class RollOut:
     """Approve the rest."""
 
@@ -54,7 +54,7 @@ class RollOut:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class NextBatch:
     """In manual mode: let the next batch go."""
 
@@ -62,7 +62,7 @@ class NextBatch:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class ApplyBrake:
     """Start nothing new."""
 
@@ -71,7 +71,7 @@ class ApplyBrake:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Resume:
     """Go on."""
 
@@ -79,7 +79,7 @@ class Resume:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Retry:
     """Run the failed targets again, and those that left and may take part again."""
 
@@ -89,7 +89,7 @@ class Retry:
     """Only these; None for all."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class RaiseLimit:
     """Allow a larger share of the group out of traffic."""
 
@@ -98,7 +98,7 @@ class RaiseLimit:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class GiveUp:
     """Abort; with *rollback_to*, a rollback follows as soon as nothing is in flight."""
 
@@ -110,7 +110,7 @@ class GiveUp:
 Command = Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Settlement:
     """
     What one target has become.
@@ -134,7 +134,7 @@ class Settlement:
     version: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class SliceReported:
     """
     A worker tells what became of targets of its slice.
@@ -152,17 +152,17 @@ class SliceReported:
     done: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class FleetChanged:
     """Holds, offline servers or neighbors changed; the state that was loaded shows them already."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TimeCame:
     """A due time may have come."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BakeJudged:
     """A monitor says that the bake is bad."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from rollwave.domain.errors import InvalidValueError
+from rollwave.domain.value import value
 
 
 class BatchMode(Enum):
@@ -43,7 +43,7 @@ RANGES: Final = {
 """Inclusive range of every whole-number setting."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class DeploymentConfig:
     """
     How a deployment rolls.

@@ -7,7 +7,6 @@ here acts: the engine commits the decision, then performs its intents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollwave.domain import facts
@@ -15,6 +14,7 @@ from rollwave.domain.draft import Draft
 from rollwave.domain.intake import take_in
 from rollwave.domain.model import Phase
 from rollwave.domain.progress import go_on
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from rollwave.domain.model import PackageRef, State
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class RunSlice:
     """Have a worker drive a slice."""
 
     number: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class WakeAt:
     """Decide again when this time has come."""
 
     at: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class RollBack:
     """Start the rollback that was asked for together with the abort."""
 
@@ -47,7 +47,7 @@ class RollBack:
 Intent = RunSlice | WakeAt | RollBack
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Decision:
     """
     What becomes of a deployment.
@@ -59,10 +59,6 @@ class Decision:
 
     state: State
     facts: tuple[facts.Fact, ...]
-
-    def followed_by(self, later: Decision) -> Decision:
-        """Return this decision and one that was made on its state, as one."""
-        return Decision(state=later.state, facts=(*self.facts, *later.facts))
 
     @property
     def intents(self) -> tuple[Intent, ...]:
@@ -81,9 +77,9 @@ class Decision:
         return tuple(found)
 
 
-def decide(state: State, event: cmd.Command | cmd.Observation, *, now: datetime) -> Decision:
+def decide(state: State, *events: cmd.Command | cmd.Observation, now: datetime) -> Decision:
     """
-    Return what becomes of *state* when *event* arrives at *now*.
+    Return what becomes of *state* when *events* arrive at *now*: all are taken in before anything follows from them.
 
     A stale or repeated observation changes nothing (I10). Deciding again with nothing new changes nothing (I24).
 
@@ -92,7 +88,8 @@ def decide(state: State, event: cmd.Command | cmd.Observation, *, now: datetime)
         InvalidValueError: If a command carries a value out of range; nothing has changed.
     """
     draft = Draft(state, now=now)
-    take_in(event, draft)
+    for event in events:
+        take_in(event, draft)
     while go_on(draft):
         pass
     return Decision(state=draft.state, facts=tuple(draft.facts))

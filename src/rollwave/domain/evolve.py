@@ -94,10 +94,11 @@ def _with_targets(
     state: State, targets: Iterable[Target], *, instances: Iterable[Instance] = (), deployment: Deployment | None = None
 ) -> State:
     changed = {target.instance_id: target for target in targets}
+    flagged = {instance.id: instance for instance in instances}
     after = replace(
         state,
         targets={**state.targets, **changed},
-        fleet={**state.fleet, **{instance.id: instance for instance in instances}},
+        fleet={**state.fleet, **flagged} if flagged else state.fleet,
         deployment=deployment or state.deployment,
     )
     return carry_on(state, after, changed)

@@ -6,7 +6,6 @@ A fact names everything that it changes, so that folding needs no rule and no cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from typing import Final
 
@@ -21,9 +20,10 @@ from rollwave.domain.model import (  # noqa: TC001  # the same
     PackageRef,
     Phase,
 )
+from rollwave.domain.value import value
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Planned:
     """A deployment came to be: every batch as instance ids, in rolling order; *starts* by itself or waits for it."""
 
@@ -40,7 +40,7 @@ class Planned:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class CommandAccepted:
     """Somebody asked for something, and it was open."""
 
@@ -49,14 +49,14 @@ class CommandAccepted:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class PhaseChanged:
     """The deployment moved to another phase."""
 
     phase: Phase
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BakeApproved:
     """These canaries, in these attempts, may take production traffic: pairs of instance id and attempt."""
 
@@ -64,14 +64,14 @@ class BakeApproved:
     attempts: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BakeWindowOpened:
     """Every canary is in traffic; the bake lasts at least until then."""
 
     due_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BakeCondemned:
     """A monitor judged the bake bad."""
 
@@ -79,7 +79,7 @@ class BakeCondemned:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Braked:
     """Nothing new starts."""
 
@@ -88,12 +88,12 @@ class Braked:
     actor: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BrakeReleased:
     """It goes on."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class AbortRequested:
     """It is being given up."""
 
@@ -101,14 +101,14 @@ class AbortRequested:
     rollback_to: PackageRef | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class LimitRaised:
     """A larger share of the group may be out of traffic."""
 
     max_unavailable_percent: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BatchScheduled:
     """The pause before a batch began."""
 
@@ -116,21 +116,21 @@ class BatchScheduled:
     due_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BatchReleased:
     """A person let a batch go."""
 
     number: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class BatchOpened:
     """Targets of a batch may be admitted."""
 
     number: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class SliceOpened:
     """Targets were admitted (for a prestage: may fetch): pairs of instance id and how the attempt enters the chain."""
 
@@ -139,35 +139,35 @@ class SliceOpened:
     entries: tuple[tuple[int, Entry], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class SliceClosed:
     """Every target of a slice is settled."""
 
     number: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TargetsFailing:
     """Targets failed and are being put back on the previous version."""
 
     failures: tuple[tuple[int, Failure], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TargetsSettled:
     """The attempt of these targets is over."""
 
     settlements: tuple[Settlement, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TargetsLeft:
     """These targets left the plan: their instance was held or went offline, or a waiting canary was given up."""
 
     instance_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class TargetsReset:
     """These targets get a new attempt."""
 

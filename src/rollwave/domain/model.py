@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +127,7 @@ class BrakeCause(Enum):
     DEPENDENCY = "dependency"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class PackageRef:
     """A package by its row and its version."""
 
@@ -133,7 +135,7 @@ class PackageRef:
     version: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Instance:
     """
     One app on one server, with its traffic flags.
@@ -168,7 +170,7 @@ class Instance:
         return not (self.hold or self.offline)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Failure:
     """Why a stage failed: a stable dotted code, a sentence, the stage."""
 
@@ -177,7 +179,7 @@ class Failure:
     stage: Stage
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Target:
     """
     One instance inside one deployment.
@@ -223,7 +225,7 @@ class Target:
         return self.standing is Standing.FAILED or (self.standing is Standing.IN_FLIGHT and self.failure is not None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Batch:
     """
     Targets that roll together.
@@ -243,7 +245,7 @@ class Batch:
     opened: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Slice:
     """Targets that one worker drives; open until the last of them is settled."""
 
@@ -252,7 +254,7 @@ class Slice:
     instance_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Brake:
     """Nothing new starts; what is in flight finishes."""
 
@@ -260,7 +262,7 @@ class Brake:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Abort:
     """The deployment is being given up; *rollback_to* follows it once nothing is in flight."""
 
@@ -268,7 +270,7 @@ class Abort:
     rollback_to: PackageRef | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Deployment:
     """
     One attempt to bring a group to a package.
@@ -313,7 +315,7 @@ class Deployment:
         return self.batches[0] if self.batches and self.batches[0].canary else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Neighbor:
     """
     Another group that shares servers with this one: its budget counts our work, as ours counts its.
@@ -329,7 +331,7 @@ class Neighbor:
     in_by_server: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class State:
     """
     All that a decision may look at.

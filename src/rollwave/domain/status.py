@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
 from rollwave.domain.model import Phase, Standing
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from rollwave.domain.model import State
@@ -33,7 +33,7 @@ class Status(Enum):
     SUCCEEDED = "succeeded"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Summary:
     """The coarse status, and one sentence that says why."""
 

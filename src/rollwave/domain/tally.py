@@ -8,10 +8,10 @@ and the fold carries the counts on by what a fact changed.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollwave.domain.model import Standing
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rollwave.domain.model import Instance, State
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Tally:
     """
     The counts.
@@ -68,8 +68,8 @@ def carry_on(before: State, after: State, changed: Iterable[int] = ()) -> State:
     """Return *after* with the counts of *before*, put right for the instances and targets that *changed*."""
     if before.cached_tally is not None:
         ids = tuple(changed)
-        without = _counted(before, ids, before.cached_tally, sign=-1)
-        _keep(after, _counted(after, ids, without, sign=1))
+        without = _counted(before, ids, before.cached_tally, sign=-1) if ids else before.cached_tally
+        _keep(after, _counted(after, ids, without, sign=1) if ids else without)
     return after
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain.model import Failure, Progress, Stage
+from rollwave.domain.value import value
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
 from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostVerb
 
@@ -50,7 +50,7 @@ Own = Callable[[], Awaitable[None]]
 """Makes sure of a slice; see `Effects.perform`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Outcome:
     """
     What is known about a stage.

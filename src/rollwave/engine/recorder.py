@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.commands import Settlement
-    from rollwave.domain.decide import Decision
     from rollwave.domain.model import Failure
     from rollwave.engine.offload import Offload
     from rollwave.engine.releases import Releases
@@ -166,20 +165,22 @@ class Recorder:
         Returns:
             The entries that have to wait for the next commit.
         """
-        decisions: dict[int, tuple[Loaded, Decision]] = {}
+        loads: dict[int, Loaded] = {}
+        reports: dict[int, list[SliceReported]] = {}
         deciding: set[str] = set()
         records, postponed = [], []
         for session, of_slice in _by_session(entries):
             key = session.claim.key
             report = _report(session, of_slice)
             if report is not None:
-                loaded, so_far = decisions.get(key[0]) or (self._releases.load(key[0]), None)
-                if so_far is None and not deciding.isdisjoint(loaded.group_versions):
-                    postponed += of_slice
-                    continue
-                deciding.update(loaded.group_versions)
-                decision = decide(so_far.state if so_far else loaded.state, report, now=now)
-                decisions[key[0]] = (loaded, so_far.followed_by(decision) if so_far else decision)
+                if key[0] not in loads:
+                    loaded = self._releases.load(key[0])
+                    if not deciding.isdisjoint(loaded.group_versions):
+                        postponed += of_slice
+                        continue
+                    deciding.update(loaded.group_versions)
+                    loads[key[0]] = loaded
+                reports.setdefault(key[0], []).append(report)
             records.append(
                 SliceRecord(
                     key=key,
@@ -189,9 +190,10 @@ class Recorder:
                     transitions=[transition for entry in of_slice for transition in entry.transitions],
                 )
             )
-        for loaded in self._releases.store.commit(list(decisions.values()), records, at=now):
+        decisions = [(loads[id_], decide(loads[id_].state, *told, now=now)) for id_, told in reports.items()]
+        for after in self._releases.store.commit(decisions, records, at=now):
             # Here, and not back on the event loop: whoever loads next would find the cache behind, and read it all.
-            self._releases.remember(loaded)
+            self._releases.remember(after)
         return postponed
 
 

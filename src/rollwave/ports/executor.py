@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from rollwave.domain.errors import RollwaveError
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ class HostState(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Host:
     """
     One instance's place in the world, as an executor sees it.
@@ -58,7 +59,7 @@ class Host:
     deploy_path: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class HostPlan:
     """
     Everything the driver needs for one deployment on one instance; written once under its content hash.
@@ -92,7 +93,7 @@ class HostPlan:
     keep_versions: int = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class HostCommand:
     """
     One command to one host.
@@ -112,7 +113,7 @@ class HostCommand:
     deadline: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class HostReport:
     """
     What the host's journal says, read back from the host itself.

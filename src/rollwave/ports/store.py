@@ -6,8 +6,9 @@ Every method is synchronous and one transaction. The engine calls them from a th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ SliceKey = tuple[int, int]
 """A slice by its deployment's id and its own number."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Loaded:
     """
     A deployment as it was read, with what a commit must find unchanged.
@@ -39,7 +40,7 @@ class Loaded:
     group_versions: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Fleet:
     """
     A group before anything is planned.
@@ -63,7 +64,7 @@ class Fleet:
     active: tuple[int, str] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class CommandKey:
     """
     Makes a command happen at most once (I22).
@@ -77,7 +78,7 @@ class CommandKey:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Job:
     """
     One target of a claimed slice, with all that its effects need.
@@ -103,7 +104,7 @@ class Job:
     not_before: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Claim:
     """
     A slice that one worker owns until its lease runs out.
@@ -123,14 +124,9 @@ class Claim:
     jobs: tuple[Job, ...]
 
 
-@dataclass(kw_only=True, slots=True)
+@value
 class Transition:
-    """
-    One target's stage began or ended. Durable before the effect that follows it.
-
-    Never changed once made. It is not frozen only because a release makes ten for each target, and a frozen one costs
-    three times as much.
-    """
+    """One target's stage began or ended. Durable before the effect that follows it."""
 
     instance_id: int
     attempt: int
@@ -140,7 +136,7 @@ class Transition:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class SliceRecord:
     """
     What a worker writes about its slice; also renews the lease.
@@ -160,7 +156,7 @@ class SliceRecord:
     transitions: Sequence[Transition] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value
 class Wish:
     """
     What the traffic flags want of one instance at its balancer.

@@ -38,6 +38,11 @@ def timestamp(at: datetime) -> str:
     return at.isoformat(" ").removesuffix("+00:00")
 
 
+def moment(stored: datetime) -> datetime:
+    """Return the time that a query without a model read from a datetime column; SQLite's say no time zone."""
+    return stored if stored.tzinfo else stored.replace(tzinfo=UTC)
+
+
 @contextmanager
 def snapshot() -> Iterator[None]:
     """Let every read inside see the same instant; waits for no writer, and must not write."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rollwave.domain.config import FailurePolicy
 from rollwave.domain.model import Course, Standing
@@ -13,8 +13,8 @@ from rollwave.ports.executor import Host, HostPlan
 from rollwave.ports.packages import SignedPackage
 from rollwave.ports.store import Job
 from rollwave.store import codec, rows
-from rollwave.store.dialect import fetch, pack, recordset
-from rollwave.store.models import Deployment, Instance
+from rollwave.store.dialect import fetch, moment, pack, recordset
+from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from rollwave.domain.model import Target
     from rollwave.store.models import Group, Package, Slice
 
-_PLACEHOLDERS: Final = ("server", "port", "app", "group")
-"""What a deploy path may name in braces."""
-
-_TARGETS = f"""
-SELECT {rows.TARGET} FROM {recordset("instance_id")}
-JOIN store_target t ON t.deployment_id = %s AND t.instance_id = fresh.instance_id ORDER BY t.position
+_PLACES = f"""
+SELECT {rows.TARGET}, s.name, s.address, i.port, i.reserved_until FROM {recordset("instance_id")}
+JOIN store_target t ON t.deployment_id = %s AND t.instance_id = fresh.instance_id
+JOIN store_instance i ON i.id = t.instance_id JOIN store_server s ON s.id = i.server_id ORDER BY t.position
 """
 
 
@@ -36,20 +34,12 @@ def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
     deployment = Deployment.objects.select_related("group__app", "goal__app", "previous").get(
         id=slice_row.deployment_id
     )
-    targets = _targets(slice_row)
-    # Tuples and not rows with their servers: a slice has hundreds.
-    columns = Instance.objects.values_list("id", "server__name", "server__address", "port", "reserved_until")
-    places = {place[0]: place[1:] for place in columns.filter(id__in=[one.instance_id for one in targets])}
     make = _JobMaker(deployment, now=now)
-    return tuple(make(target, *places[target.instance_id]) for target in targets)
-
-
-def _targets(slice_row: Slice) -> list[Target]:
     named = pack([[instance_id] for instance_id in slice_row.instance_ids])
-    targets = map(rows.target, fetch(_TARGETS, named, slice_row.deployment_id))
+    found = [(rows.target(row[:-4]), *row[-4:]) for row in fetch(_PLACES, named, slice_row.deployment_id)]
     if slice_row.course == Course.PRESTAGE.value:
-        return [target for target in targets if target.standing is Standing.PENDING]
-    return [target for target in targets if target.slice == slice_row.number]
+        return tuple(make(target, *place) for target, *place in found if target.standing is Standing.PENDING)
+    return tuple(make(target, *place) for target, *place in found if target.slice == slice_row.number)
 
 
 def signed_package(row: Package) -> SignedPackage:
@@ -68,11 +58,16 @@ def signed_package(row: Package) -> SignedPackage:
 
 def deploy_path(group: Group, *, server: str, port: int) -> str:
     """Return the directory of an instance of a group, which was read with its app."""
-    path = group.deploy_path
-    values = (server, str(port), group.app.name, group.name)
-    for placeholder, value in zip(_PLACEHOLDERS, values, strict=True):
-        path = path.replace(f"{{{placeholder}}}", value)
-    return path
+    return _for_instance(_for_group(group), server=server, port=port)
+
+
+def _for_group(group: Group) -> str:
+    return group.deploy_path.replace("{app}", group.app.name).replace("{group}", group.name)
+
+
+def _for_instance(path: str, *, server: str, port: int) -> str:
+    # Names hold no braces, so that nothing that was put in can be taken for a placeholder.
+    return path.replace("{server}", server).replace("{port}", str(port))
 
 
 class _JobMaker:
@@ -80,6 +75,7 @@ class _JobMaker:
 
     def __init__(self, deployment: Deployment, *, now: datetime) -> None:
         self._group = group = deployment.group
+        self._path = _for_group(group)
         self._now = now
         config = codec.config(deployment.config)
         previous = deployment.previous
@@ -99,10 +95,11 @@ class _JobMaker:
             keep_versions=group.keep_versions,
         )
 
-    def __call__(self, target: Target, server: str, address: str, port: int, reserved_until: datetime | None) -> Job:
+    def __call__(self, target: Target, server: str, address: str, port: int, reserved: datetime | None) -> Job:
         group = self._group
+        reserved_until = None if reserved is None else moment(reserved)
         name = f"{group.name}/{server}:{port}"
-        path = deploy_path(group, server=server, port=port)
+        path = _for_instance(self._path, server=server, port=port)
         host = Host(instance=name, server=server, address=address, port=port, deploy_path=path)
         return Job(
             target=target,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import django
 import structlog
 import uvicorn
+import uvloop
 
 from rollwave.domain.errors import RollwaveError
 from rollwave.settings_file import read_settings
@@ -77,7 +78,7 @@ def serve(
         rollwave = (wire or build)(place.path)
         install(rollwave)
         tokens.make_first(place.token_file, now=rollwave.clock.now())
-        asyncio.run(_run(rollwave, place, listener))
+        uvloop.run(_run(rollwave, place, listener))
 
 
 def _set_up_django(place: DataDir) -> None:

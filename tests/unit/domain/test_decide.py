@@ -92,15 +92,16 @@ def test_an_abort_with_a_rollback_is_followed_by_it_and_one_without_is_not():
     assert Story(fleet_of(4)).roll_back().decision.intents == (RollBack(goal=OLD),)
 
 
-def test_two_decisions_in_a_row_are_one():
-    """The later state, and all facts in order."""
-    story = Story(fleet_of(4))
-    first = story.start().decision
-    second = story.verify().decision
+def test_what_arrives_together_is_taken_in_before_anything_follows_from_it():
+    """A brake that comes with the approval of the rollout lets nothing start (I7)."""
+    story = Story(fleet_of(8)).start().verify().bake().succeed()
+    approved, braked = cmd.RollOut(actor="ann"), cmd.ApplyBrake(actor="bob")
 
-    both = first.followed_by(second)
+    alone, together = decide(story.state, approved, now=NOON), decide(story.state, approved, braked, now=NOON)
 
-    assert both == Decision(state=second.state, facts=(*first.facts, *second.facts))
+    assert any(isinstance(one, facts.SliceOpened) for one in alone.facts)
+    assert not any(isinstance(one, facts.SliceOpened) for one in together.facts)
+    assert together.state.deployment.phase is Phase.ROLLING_OUT
 
 
 def test_a_refused_command_leaves_no_trace():
