@@ -1,8 +1,7 @@
 """The oracle bites: every bug that is put in on purpose breaks a law within a few worlds."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain import brake, budget, chain, decide, facts, progress
 from rollwave.domain.commands import SliceReported

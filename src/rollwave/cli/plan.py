@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import fields
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table

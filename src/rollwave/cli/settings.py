@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
+
+from msgspec.structs import fields
 
 from rollwave.cli.errors import UsageError
 from rollwave.cli.lookup import suggest

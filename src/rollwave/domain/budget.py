@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from rollwave.domain.model import Kind
 from rollwave.domain.tally import tally_of
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from rollwave.domain.model import Deployment, State
 
 
-@value
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """
     The budget of a group at one instant.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from msgspec import Struct
+
 from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotations of what facts carry
     BrakeCause,
     Failure,
@@ -12,7 +14,6 @@ from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotati
     Stage,
     Standing,
 )
-from rollwave.domain.value import value
 
 
 class Action(Enum):
@@ -30,40 +31,35 @@ class Action(Enum):
     ROLLBACK = "rollback"
 
 
-@value
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """Begin what was planned."""
 
     actor: str
     reason: str = ""
 
 
-@value
-class Bake:
+class Bake(Struct, frozen=True, kw_only=True):
     """Approve the canary: put it into production traffic."""
 
     actor: str
     reason: str = ""
 
 
-@value
-class RollOut:
+class RollOut(Struct, frozen=True, kw_only=True):
     """Approve the rest."""
 
     actor: str
     reason: str = ""
 
 
-@value
-class NextBatch:
+class NextBatch(Struct, frozen=True, kw_only=True):
     """In manual mode: let the next batch go."""
 
     actor: str
     reason: str = ""
 
 
-@value
-class ApplyBrake:
+class ApplyBrake(Struct, frozen=True, kw_only=True):
     """Start nothing new."""
 
     actor: str
@@ -71,16 +67,14 @@ class ApplyBrake:
     reason: str = ""
 
 
-@value
-class Resume:
+class Resume(Struct, frozen=True, kw_only=True):
     """Go on."""
 
     actor: str
     reason: str = ""
 
 
-@value
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """Run the failed targets again, and those that left and may take part again."""
 
     actor: str
@@ -89,8 +83,7 @@ class Retry:
     """Only these; None for all."""
 
 
-@value
-class RaiseLimit:
+class RaiseLimit(Struct, frozen=True, kw_only=True):
     """Allow a larger share of the group out of traffic."""
 
     actor: str
@@ -98,8 +91,7 @@ class RaiseLimit:
     reason: str = ""
 
 
-@value
-class GiveUp:
+class GiveUp(Struct, frozen=True, kw_only=True):
     """Abort; with *rollback_to*, a rollback follows as soon as nothing is in flight."""
 
     actor: str
@@ -110,8 +102,7 @@ class GiveUp:
 Command = Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
 
 
-@value
-class Settlement:
+class Settlement(Struct, frozen=True, kw_only=True):
     """
     What one target has become.
 
@@ -134,8 +125,7 @@ class Settlement:
     version: str | None = None
 
 
-@value
-class SliceReported:
+class SliceReported(Struct, frozen=True, kw_only=True):
     """
     A worker tells what became of targets of its slice.
 
@@ -152,18 +142,15 @@ class SliceReported:
     done: bool = False
 
 
-@value
-class FleetChanged:
+class FleetChanged(Struct, frozen=True, kw_only=True):
     """Holds, offline servers or neighbors changed; the state that was loaded shows them already."""
 
 
-@value
-class TimeCame:
+class TimeCame(Struct, frozen=True, kw_only=True):
     """A due time may have come."""
 
 
-@value
-class BakeJudged:
+class BakeJudged(Struct, frozen=True, kw_only=True):
     """A monitor says that the bake is bad."""
 
     actor: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from msgspec import Struct
+
 from rollwave.domain.errors import InvalidValueError
-from rollwave.domain.value import value
 
 
 class BatchMode(Enum):
@@ -43,8 +44,7 @@ RANGES: Final = {
 """Inclusive range of every whole-number setting."""
 
 
-@value
-class DeploymentConfig:
+class DeploymentConfig(Struct, frozen=True, kw_only=True):
     """
     How a deployment rolls.
 

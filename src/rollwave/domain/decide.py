@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from rollwave.domain import facts
 from rollwave.domain.draft import Draft
 from rollwave.domain.intake import take_in
 from rollwave.domain.model import Phase
 from rollwave.domain.progress import go_on
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,22 +24,19 @@ if TYPE_CHECKING:
     from rollwave.domain.model import PackageRef, State
 
 
-@value
-class RunSlice:
+class RunSlice(Struct, frozen=True, kw_only=True):
     """Have a worker drive a slice."""
 
     number: int
 
 
-@value
-class WakeAt:
+class WakeAt(Struct, frozen=True, kw_only=True):
     """Decide again when this time has come."""
 
     at: datetime
 
 
-@value
-class RollBack:
+class RollBack(Struct, frozen=True, kw_only=True):
     """Start the rollback that was asked for together with the abort."""
 
     goal: PackageRef
@@ -47,8 +45,7 @@ class RollBack:
 Intent = RunSlice | WakeAt | RollBack
 
 
-@value
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """
     What becomes of a deployment.
 

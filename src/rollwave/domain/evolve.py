@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from rollwave.domain import facts
 from rollwave.domain.model import (
@@ -81,7 +82,7 @@ def _touched(fact: facts.Fact) -> Iterable[int]:
 
 
 def _with_deployment(state: State, **changes: Any) -> State:
-    return carry_on(state, replace(state, deployment=replace(state.deployment, **changes)))
+    return carry_on(state, state.having(deployment=replace(state.deployment, **changes)))
 
 
 def _with_batch(state: State, number: int, **changes: Any) -> State:
@@ -95,8 +96,7 @@ def _with_targets(
 ) -> State:
     changed = {target.instance_id: target for target in targets}
     flagged = {instance.id: instance for instance in instances}
-    after = replace(
-        state,
+    after = state.having(
         targets={**state.targets, **changed},
         fleet={**state.fleet, **flagged} if flagged else state.fleet,
         deployment=deployment or state.deployment,
@@ -164,7 +164,7 @@ def _(fact: facts.SliceOpened, state: State) -> State:
         state.deployment, slices={**state.deployment.slices, fact.number: opened}, last_slice=fact.number
     )
     if fact.course is Course.PRESTAGE:
-        return replace(state, deployment=deployment)
+        return state.having(deployment=deployment)
     admitted = (
         replace(state.targets[instance_id], standing=Standing.IN_FLIGHT, entry=entry, slice=fact.number)
         for instance_id, entry in fact.entries

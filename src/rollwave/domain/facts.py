@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from typing import Final
 
+from msgspec import Struct
+
 from rollwave.domain.commands import Action, Settlement  # noqa: TC001  # the same
 from rollwave.domain.config import DeploymentConfig  # noqa: TC001  # the same
 from rollwave.domain.model import (  # noqa: TC001  # the same
@@ -20,11 +22,9 @@ from rollwave.domain.model import (  # noqa: TC001  # the same
     PackageRef,
     Phase,
 )
-from rollwave.domain.value import value
 
 
-@value
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """A deployment came to be: every batch as instance ids, in rolling order; *starts* by itself or waits for it."""
 
     group: str
@@ -40,8 +40,7 @@ class Planned:
     reason: str = ""
 
 
-@value
-class CommandAccepted:
+class CommandAccepted(Struct, frozen=True, kw_only=True):
     """Somebody asked for something, and it was open."""
 
     action: Action
@@ -49,38 +48,33 @@ class CommandAccepted:
     reason: str = ""
 
 
-@value
-class PhaseChanged:
+class PhaseChanged(Struct, frozen=True, kw_only=True):
     """The deployment moved to another phase."""
 
     phase: Phase
 
 
-@value
-class BakeApproved:
+class BakeApproved(Struct, frozen=True, kw_only=True):
     """These canaries, in these attempts, may take production traffic: pairs of instance id and attempt."""
 
     actor: str
     attempts: tuple[tuple[int, int], ...]
 
 
-@value
-class BakeWindowOpened:
+class BakeWindowOpened(Struct, frozen=True, kw_only=True):
     """Every canary is in traffic; the bake lasts at least until then."""
 
     due_at: datetime
 
 
-@value
-class BakeCondemned:
+class BakeCondemned(Struct, frozen=True, kw_only=True):
     """A monitor judged the bake bad."""
 
     actor: str
     reason: str
 
 
-@value
-class Braked:
+class Braked(Struct, frozen=True, kw_only=True):
     """Nothing new starts."""
 
     cause: BrakeCause
@@ -88,50 +82,43 @@ class Braked:
     actor: str
 
 
-@value
-class BrakeReleased:
+class BrakeReleased(Struct, frozen=True, kw_only=True):
     """It goes on."""
 
 
-@value
-class AbortRequested:
+class AbortRequested(Struct, frozen=True, kw_only=True):
     """It is being given up."""
 
     reason: str
     rollback_to: PackageRef | None
 
 
-@value
-class LimitRaised:
+class LimitRaised(Struct, frozen=True, kw_only=True):
     """A larger share of the group may be out of traffic."""
 
     max_unavailable_percent: int
 
 
-@value
-class BatchScheduled:
+class BatchScheduled(Struct, frozen=True, kw_only=True):
     """The pause before a batch began."""
 
     number: int
     due_at: datetime
 
 
-@value
-class BatchReleased:
+class BatchReleased(Struct, frozen=True, kw_only=True):
     """A person let a batch go."""
 
     number: int
 
 
-@value
-class BatchOpened:
+class BatchOpened(Struct, frozen=True, kw_only=True):
     """Targets of a batch may be admitted."""
 
     number: int
 
 
-@value
-class SliceOpened:
+class SliceOpened(Struct, frozen=True, kw_only=True):
     """Targets were admitted (for a prestage: may fetch): pairs of instance id and how the attempt enters the chain."""
 
     number: int
@@ -139,36 +126,31 @@ class SliceOpened:
     entries: tuple[tuple[int, Entry], ...]
 
 
-@value
-class SliceClosed:
+class SliceClosed(Struct, frozen=True, kw_only=True):
     """Every target of a slice is settled."""
 
     number: int
 
 
-@value
-class TargetsFailing:
+class TargetsFailing(Struct, frozen=True, kw_only=True):
     """Targets failed and are being put back on the previous version."""
 
     failures: tuple[tuple[int, Failure], ...]
 
 
-@value
-class TargetsSettled:
+class TargetsSettled(Struct, frozen=True, kw_only=True):
     """The attempt of these targets is over."""
 
     settlements: tuple[Settlement, ...]
 
 
-@value
-class TargetsLeft:
+class TargetsLeft(Struct, frozen=True, kw_only=True):
     """These targets left the plan: their instance was held or went offline, or a waiting canary was given up."""
 
     instance_ids: tuple[int, ...]
 
 
-@value
-class TargetsReset:
+class TargetsReset(Struct, frozen=True, kw_only=True):
     """These targets get a new attempt."""
 
     instance_ids: tuple[int, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rollwave.domain.value import value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,16 +127,14 @@ class BrakeCause(Enum):
     DEPENDENCY = "dependency"
 
 
-@value
-class PackageRef:
+class PackageRef(Struct, frozen=True, kw_only=True):
     """A package by its row and its version."""
 
     id: int
     version: str
 
 
-@value
-class Instance:
+class Instance(Struct, frozen=True, kw_only=True):
     """
     One app on one server, with its traffic flags.
 
@@ -170,8 +168,7 @@ class Instance:
         return not (self.hold or self.offline)
 
 
-@value
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """Why a stage failed: a stable dotted code, a sentence, the stage."""
 
     code: str
@@ -179,8 +176,7 @@ class Failure:
     stage: Stage
 
 
-@value
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """
     One instance inside one deployment.
 
@@ -225,8 +221,7 @@ class Target:
         return self.standing is Standing.FAILED or (self.standing is Standing.IN_FLIGHT and self.failure is not None)
 
 
-@value
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """
     Targets that roll together.
 
@@ -245,8 +240,7 @@ class Batch:
     opened: bool = False
 
 
-@value
-class Slice:
+class Slice(Struct, frozen=True, kw_only=True):
     """Targets that one worker drives; open until the last of them is settled."""
 
     number: int
@@ -254,24 +248,21 @@ class Slice:
     instance_ids: tuple[int, ...]
 
 
-@value
-class Brake:
+class Brake(Struct, frozen=True, kw_only=True):
     """Nothing new starts; what is in flight finishes."""
 
     cause: BrakeCause
     reason: str
 
 
-@value
-class Abort:
+class Abort(Struct, frozen=True, kw_only=True):
     """The deployment is being given up; *rollback_to* follows it once nothing is in flight."""
 
     reason: str
     rollback_to: PackageRef | None = None
 
 
-@value
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """
     One attempt to bring a group to a package.
 
@@ -305,7 +296,7 @@ class Deployment:
     brake: Brake | None = None
     abort: Abort | None = None
     batches: tuple[Batch, ...] = ()
-    slices: Mapping[int, Slice] = field(default_factory=dict)
+    slices: Mapping[int, Slice] = {}
     last_slice: int = 0
     bake_due_at: datetime | None = None
 
@@ -315,8 +306,7 @@ class Deployment:
         return self.batches[0] if self.batches and self.batches[0].canary else None
 
 
-@value
-class Neighbor:
+class Neighbor(Struct, frozen=True, kw_only=True):
     """
     Another group that shares servers with this one: its budget counts our work, as ours counts its.
 
@@ -331,7 +321,7 @@ class Neighbor:
     in_by_server: Mapping[str, int]
 
 
-@value
+@dataclass(frozen=True, kw_only=True, slots=True)
 class State:
     """
     All that a decision may look at.
@@ -341,7 +331,7 @@ class State:
         targets: By instance id, in the order in which they roll.
         fleet: Every instance of the group by id, targets or not.
         neighbors: Groups that share servers with this one.
-        cached_tally: Counts that follow from the rest; ask `tally_of`. A copy made with `replace` begins without.
+        cached_tally: Counts that follow from the rest; ask `tally_of`. A copy made by `having` begins without.
     """
 
     deployment: Deployment
@@ -349,6 +339,10 @@ class State:
     fleet: Mapping[int, Instance]
     neighbors: tuple[Neighbor, ...] = ()
     cached_tally: Tally | None = field(default=None, init=False, compare=False, repr=False)
+
+    def having(self, **changes: Any) -> State:
+        """Return a copy in which some fields are others; its counts are made anew."""
+        return replace(self, **changes)
 
     def in_batch(self, number: int) -> tuple[Target, ...]:
         """Return the targets of one batch, in rolling order."""

@@ -6,13 +6,14 @@ from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from rollwave.domain.actions import next_batch, why_not
 from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
 from rollwave.domain.model import Phase, Standing
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from rollwave.domain.model import State
@@ -33,8 +34,7 @@ class Status(Enum):
     SUCCEEDED = "succeeded"
 
 
-@value
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """The coarse status, and one sentence that says why."""
 
     status: Status

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from rollwave.domain.model import Standing
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from rollwave.domain.model import Instance, State
 
 
-@value
-class Tally:
+class Tally(Struct, frozen=True, kw_only=True):
     """
     The counts.
 

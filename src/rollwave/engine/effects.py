@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from rollwave.domain.model import Failure, Progress, Stage
-from rollwave.domain.value import value
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
 from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostVerb
 
@@ -50,8 +51,7 @@ Own = Callable[[], Awaitable[None]]
 """Makes sure of a slice; see `Effects.perform`."""
 
 
-@value
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """
     What is known about a stage.
 

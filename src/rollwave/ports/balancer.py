@@ -5,15 +5,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 from rollwave.domain.errors import RollwaveError
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-@value
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """
     One instance as a balancer sees it.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 from rollwave.domain.errors import RollwaveError
-from rollwave.domain.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ class HostState(Enum):
     FAILED = "failed"
 
 
-@value
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """
     One instance's place in the world, as an executor sees it.
 
@@ -59,8 +58,7 @@ class Host:
     deploy_path: str
 
 
-@value
-class HostPlan:
+class HostPlan(Struct, frozen=True, kw_only=True):
     """
     Everything the driver needs for one deployment on one instance; written once under its content hash.
 
@@ -93,8 +91,7 @@ class HostPlan:
     keep_versions: int = 5
 
 
-@value
-class HostCommand:
+class HostCommand(Struct, frozen=True, kw_only=True):
     """
     One command to one host.
 
@@ -113,8 +110,7 @@ class HostCommand:
     deadline: float
 
 
-@value
-class HostReport:
+class HostReport(Struct, frozen=True, kw_only=True):
     """
     What the host's journal says, read back from the host itself.
 
@@ -130,7 +126,7 @@ class HostReport:
     code: str = ""
     message: str = ""
     running_version: str | None = None
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = {}
 
 
 class HostUnknownError(RollwaveError):

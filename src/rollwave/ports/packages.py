@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from rollwave.domain.value import value
+from msgspec import Struct
 
 VERSION_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 """What a version may look like: it becomes a directory name on every host, so no separator and no leading dot."""
@@ -14,8 +14,7 @@ APP_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """What an app name may look like."""
 
 
-@value
-class SignedPackage:
+class SignedPackage(Struct, frozen=True, kw_only=True):
     """
     A stored package, with everything a host needs to prove it.
 

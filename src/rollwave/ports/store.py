@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from rollwave.domain.value import value
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,7 @@ SliceKey = tuple[int, int]
 """A slice by its deployment's id and its own number."""
 
 
-@value
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """
     A deployment as it was read, with what a commit must find unchanged.
 
@@ -40,8 +39,7 @@ class Loaded:
     group_versions: Mapping[str, int]
 
 
-@value
-class Fleet:
+class Fleet(Struct, frozen=True, kw_only=True):
     """
     A group before anything is planned.
 
@@ -64,8 +62,7 @@ class Fleet:
     active: tuple[int, str] | None
 
 
-@value
-class CommandKey:
+class CommandKey(Struct, frozen=True, kw_only=True):
     """
     Makes a command happen at most once (I22).
 
@@ -78,8 +75,7 @@ class CommandKey:
     digest: str
 
 
-@value
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """
     One target of a claimed slice, with all that its effects need.
 
@@ -104,8 +100,7 @@ class Job:
     not_before: datetime | None = None
 
 
-@value
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """
     A slice that one worker owns until its lease runs out.
 
@@ -124,8 +119,7 @@ class Claim:
     jobs: tuple[Job, ...]
 
 
-@value
-class Transition:
+class Transition(Struct, frozen=True, kw_only=True):
     """One target's stage began or ended. Durable before the effect that follows it."""
 
     instance_id: int
@@ -136,8 +130,7 @@ class Transition:
     failure: Failure | None = None
 
 
-@value
-class SliceRecord:
+class SliceRecord(Struct, frozen=True, kw_only=True):
     """
     What a worker writes about its slice; also renews the lease.
 
@@ -156,8 +149,7 @@ class SliceRecord:
     transitions: Sequence[Transition] = ()
 
 
-@value
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """
     What the traffic flags want of one instance at its balancer.
 

@@ -7,8 +7,10 @@ One transaction at a time, because nothing here awaits. What a crash of a proces
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from rollwave.domain.config import DeploymentConfig, FailurePolicy
 from rollwave.domain.errors import (
@@ -214,8 +216,7 @@ class MemoryStore:
         versions = {name: self._groups[name].version for name in (group, *neighbors)}
         if cached is not None and (cached.version, cached.group_versions) == (row.version, versions):
             return cached
-        state = replace(
-            row.state,
+        state = row.state.having(
             targets=dict(row.targets),
             fleet={one: self._seen(self._instances[one], neighbors) for one in self._by_group[group]},
             neighbors=tuple(self._neighbor(name, seen_by=group) for name in neighbors),
@@ -320,7 +321,7 @@ class MemoryStore:
                 row.slices[number] = _SliceRow(course=opened.course, instance_ids=opened.instance_ids)
         for number, slice_row in row.slices.items():
             slice_row.closed = number not in deployment.slices
-        row.state = replace(state, neighbors=())
+        row.state = state.having(neighbors=())
         row.due_at = next_due(state)
         if deployment.phase.is_final and self._active.get(deployment.group) == deployment.id:
             del self._active[deployment.group]

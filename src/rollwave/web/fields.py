@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
+from msgspec.structs import fields
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Member, Traffic
 from tests.contract.balancer.worlds import eventually

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
@@ -43,7 +43,7 @@ def settled(state):
         else one
         for one in state.targets.values()
     }
-    return replace(state, targets=targets)
+    return state.having(targets=targets)
 
 
 def test_a_commit_returns_what_a_load_returns(world, goal):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from rollwave.domain import evolve, facts
 from rollwave.domain.config import DeploymentConfig
@@ -116,7 +118,7 @@ def _see(seen: Seen, state: State) -> State:
     is_failure = seen.progress is Progress.FAILURE and seen.stage is not Stage.PROVE
     failure = target.failure or (seen.failure if is_failure else None)
     target = replace(target, stage=seen.stage, progress=seen.progress, failure=failure)
-    return replace(state, targets={**state.targets, seen.instance_id: target})
+    return state.having(targets={**state.targets, seen.instance_id: target})
 
 
 class MemoryWorld(World):

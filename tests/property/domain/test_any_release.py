@@ -7,13 +7,13 @@ people try every command whether it is open or not. Whatever happened: once it s
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions, why_not
@@ -117,7 +117,7 @@ class Release(RuleBasedStateMachine):
         state = self.world.state
         theirs = {one.server for one in self.others.values() if is_working(one, None)}
         fleet = {one: replace(each, busy_elsewhere=each.server in theirs) for one, each in state.fleet.items()}
-        return replace(state, fleet=fleet, neighbors=(self.neighbor(state, counts_ours=self.reads_own_work),))
+        return state.having(fleet=fleet, neighbors=(self.neighbor(state, counts_ours=self.reads_own_work),))
 
     def neighbor(self, state: State, *, counts_ours: bool) -> Neighbor:
         ours = {one.server for one in state.fleet.values() if is_working(one, state.targets.get(one.id))}
@@ -247,7 +247,7 @@ class Release(RuleBasedStateMachine):
     def set_flags(self, flags: dict[int, dict[str, bool]]) -> None:
         fleet = self.world.state.fleet
         changed = {one: replace(fleet[one], **changes) for one, changes in flags.items()}
-        self.world = follow_flags(self.world._replace(state=replace(self.world.state, fleet={**fleet, **changed})))
+        self.world = follow_flags(self.world._replace(state=self.world.state.having(fleet={**fleet, **changed})))
         self.tell(cmd.FleetChanged())
 
     @rule(data=st.data(), flag=st.sampled_from(("hold", "failed")))

@@ -9,10 +9,11 @@ the second, why a brake was set), so the walk closes by itself, without a bound 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions
@@ -128,7 +129,7 @@ class Walk:
         key = (id(state), instance_id, hold)
         if key not in self.holds:
             fleet = {**state.fleet, instance_id: replace(state.fleet[instance_id], hold=hold)}
-            self.holds[key] = self.remember(replace(state, fleet=fleet))
+            self.holds[key] = self.remember(state.having(fleet=fleet))
         return self.holds[key]
 
     def number(self, world: World) -> int:

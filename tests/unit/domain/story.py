@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
@@ -81,7 +82,7 @@ class Story:
             actor="ann",
         )
         self.state: State = planned(1, self.planned, fleet={one.id: one for one in fleet})
-        self.state = replace(self.state, neighbors=neighbors)
+        self.state = self.state.having(neighbors=neighbors)
         self.now = NOON
         self.facts: list[facts.Fact] = []
         self.decision = Decision(state=self.state, facts=())
@@ -135,7 +136,7 @@ class Story:
     def change(self, *ids: int, **flags: object) -> Story:
         """Let the world change flags of instances, as a load would show them."""
         changed = {one: replace(self.state.fleet[one], **flags) for one in ids}
-        self.state = replace(self.state, fleet={**self.state.fleet, **changed})
+        self.state = self.state.having(fleet={**self.state.fleet, **changed})
         return self.tell(cmd.FleetChanged())
 
     def hold(self, *ids: int) -> Story:

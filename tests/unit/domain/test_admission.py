@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from rollwave.domain import admission, facts
@@ -72,10 +70,10 @@ def test_it_makes_no_difference_when_the_neighbor_was_read(counted):
     everywhere = {f"s{number}": 1 for number in range(1, 9)}
     read_before = neighbor(2, **everywhere)
     read_after = neighbor(0, **{server: 1 for server in everywhere if server not in ("s1", "s2")})
-    story.state = replace(story.state, neighbors=(read_before,))
+    story.state = story.state.having(neighbors=(read_before,))
     assert story.start().in_flight == (1, 2)
 
-    story.state = replace(story.state, neighbors=(read_after if counted else read_before,))
+    story.state = story.state.having(neighbors=(read_after if counted else read_before,))
     assert story.wait(0).last == ()
     if not counted:
         assert story.succeed(1).in_flight == (2, 3)
@@ -87,7 +85,7 @@ def test_waiting_for_a_neighbor_ends_when_it_has_room():
     assert story.in_flight == ()
     assert story.brake is None
 
-    story.state = replace(story.state, neighbors=(neighbor(1, s1=1),))
+    story.state = story.state.having(neighbors=(neighbor(1, s1=1),))
     assert story.change().in_flight == (1,)
 
 

@@ -12,7 +12,7 @@ from rollwave.domain.config import FailurePolicy
 from rollwave.domain.decide import Decision, RollBack, RunSlice, WakeAt, decide
 from rollwave.domain.errors import RollwaveError
 from rollwave.domain.evolve import evolve, fold, planned, touched
-from rollwave.domain.model import Phase
+from rollwave.domain.model import BrakeCause, Phase
 from tests.unit.domain.story import NOON, OLD, Story, fleet_of
 
 
@@ -95,7 +95,7 @@ def test_an_abort_with_a_rollback_is_followed_by_it_and_one_without_is_not():
 def test_what_arrives_together_is_taken_in_before_anything_follows_from_it():
     """A brake that comes with the approval of the rollout lets nothing start (I7)."""
     story = Story(fleet_of(8)).start().verify().bake().succeed()
-    approved, braked = cmd.RollOut(actor="ann"), cmd.ApplyBrake(actor="bob")
+    approved, braked = cmd.RollOut(actor="ann"), cmd.ApplyBrake(actor="bob", cause=BrakeCause.OPERATOR)
 
     alone, together = decide(story.state, approved, now=NOON), decide(story.state, approved, braked, now=NOON)
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.executors.command_line import patience_s, run_arguments, status_arguments
 from rollwave.executors.plan_file import plan_file

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 from pydantic import ValidationError
 
 from rollwave.domain.config import RANGES, BatchMode, DeploymentConfig

@@ -7,7 +7,6 @@ Beside each check stands the invariant that it is for; docs/simulator.md has the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
@@ -499,7 +498,7 @@ class Oracle:
 
 
 def _with_fleet(state: State, fleet: dict[int, Instance]) -> State:
-    return replace(state, fleet=fleet)
+    return state.having(fleet=fleet)
 
 
 def _line(entry: facts.Fact | Transition, names: dict[int, str]) -> object:

@@ -113,9 +113,10 @@ def _shown(row: Event, fact: Any, names: Names) -> AuditOut:
 def _action_of(fact: Any) -> str:
     if isinstance(fact, facts.CommandAccepted):
         return fact.action.value
-    return {
+    names: dict[type, str] = {
         facts.Planned: "planned",
         facts.BakeApproved: "bake_approved",
         facts.BakeCondemned: "bake_condemned",
         facts.Braked: "braked",
-    }[type(fact)]
+    }
+    return names[type(fact)]
