@@ -35,6 +35,12 @@ CHANGE_LIMIT_S: Final = 5.0
 RESERVE_S: Final = CHANGE_LIMIT_S + 1.0
 """How long workers keep off a member that is being put into traffic, in seconds: longer than the change may take."""
 
+LOOKS: Final = 10
+"""How often a wish is read again after a change while a worker is changing it too."""
+
+LOOK_EVERY_S: Final = 0.1
+"""Time between two of these looks, in seconds: together they take less than one round."""
+
 
 class TrafficKeeper:
     """
@@ -101,6 +107,11 @@ class TrafficKeeper:
         if self._clock.now() - now > timedelta(seconds=RESERVE_S - CHANGE_LIMIT_S):
             # We slept, and what was reserved may be over before the change is: the next round looks again.
             return False
+        is_done = await self._change(balancer, wish)
+        await self._look_again(wish)
+        return is_done
+
+    async def _change(self, balancer: Balancer, wish: Wish) -> bool:
         log.info("traffic_put_right", instance=wish.member.name, in_traffic=wish.in_traffic)
         try:
             if wish.in_traffic:
@@ -113,3 +124,18 @@ class TrafficKeeper:
             log.warning("traffic_not_put_right", instance=wish.member.name, reason=str(error))
             return False
         return True
+
+    async def _look_again(self, done: Wish) -> None:
+        """
+        Compare again at once where a change came too late: meanwhile a worker or an operator wanted the opposite.
+
+        A mark-down of ours may land behind the mark-up of a worker, which does not look a second time. The change is
+        judged even where it failed: it may have been made, and only its answer was lost.
+        """
+        for _ in range(LOOKS):
+            wish = await self._offload(self._store.wish, done.instance_id)
+            if wish is not None:
+                if wish.in_traffic is not done.in_traffic:
+                    self.nudge()
+                return
+            await self._clock.sleep(LOOK_EVERY_S)

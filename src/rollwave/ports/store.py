@@ -285,6 +285,14 @@ class Store(Protocol):
         """Return what the traffic flags want of every instance whose membership no worker is changing right now."""
         ...
 
+    def wish(self, instance_id: int) -> Wish | None:
+        """Return what the traffic flags want of one instance; None where `wishes` would not name it."""
+        ...
+
     def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
-        """Keep workers off an instance's traffic until then; False where the wish is out of date or one is at work."""
+        """
+        Keep workers off an instance's traffic until then; False where the wish is out of date or one is at work.
+
+        To take an instance out reserves nothing and waits for no reservation.
+        """
         ...

@@ -109,6 +109,9 @@ class DjangoStore:
     def wishes(self) -> Sequence[Wish]:
         return traffic.wishes()
 
+    def wish(self, instance_id: int) -> Wish | None:
+        return traffic.wish(instance_id)
+
     def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
         with transaction.atomic():
             return traffic.reserve(wish, now=now, until=until)

@@ -477,20 +477,18 @@ class MemoryStore:
             self._deployments[active].slices[target.slice].recalls += 1
 
     def wishes(self) -> Sequence[Wish]:
-        found = []
-        for row in self._instances.values():
-            group = self._groups[row.group]
-            in_traffic = self._wants_in(row) if group.balancer else None
-            if in_traffic is not None:
-                found.append(
-                    Wish(
-                        instance_id=row.instance.id,
-                        balancer=group.balancer,
-                        member=self._member(row),
-                        in_traffic=in_traffic,
-                    )
-                )
-        return found
+        return [wish for wish in map(self._wish, self._instances.values()) if wish is not None]
+
+    def wish(self, instance_id: int) -> Wish | None:
+        row = self._instances.get(instance_id)
+        return None if row is None else self._wish(row)
+
+    def _wish(self, row: _InstanceRow) -> Wish | None:
+        balancer = self._groups[row.group].balancer
+        in_traffic = self._wants_in(row) if balancer else None
+        if in_traffic is None:
+            return None
+        return Wish(instance_id=row.instance.id, balancer=balancer, member=self._member(row), in_traffic=in_traffic)
 
     def _wants_in(self, row: _InstanceRow) -> bool | None:
         """Return what the flags want of an instance, None while a worker is changing it."""
@@ -500,8 +498,9 @@ class MemoryStore:
         row = self._instances[wish.instance_id]
         if self._wants_in(row) is not wish.in_traffic:
             return False
+        if not wish.in_traffic:
+            return True
         if row.reserved_until is not None and row.reserved_until > now:
             return False
-        if wish.in_traffic:
-            row.reserved_until = until
+        row.reserved_until = until
         return True

@@ -75,7 +75,12 @@ FROM {rows.INSTANCES} LEFT JOIN {rows.MOVING} ON t.instance_id = i.id WHERE g.ba
 def wishes() -> list[Wish]:
     """Return what the flags want of every instance whose membership no worker is changing right now."""
     found = map(_wish, fetch(f"{_TRAFFIC} ORDER BY i.id"))
-    return [wish for wish in found if wish is not None]
+    return [one for one in found if one is not None]
+
+
+def wish(instance_id: int) -> Wish | None:
+    """Return what the flags want of one instance; None where `wishes` would not name it."""
+    return next(map(_wish, fetch(f"{_TRAFFIC} AND i.id = %s", instance_id)), None)
 
 
 def _wish(row: Sequence[Any]) -> Wish | None:
@@ -92,13 +97,16 @@ def _wish(row: Sequence[Any]) -> Wish | None:
     )
 
 
-def reserve(wish: Wish, *, now: datetime, until: datetime) -> bool:
+def reserve(wanted: Wish, *, now: datetime, until: datetime) -> bool:
     """
     Keep workers off an instance's traffic until then; False where the wish is out of date or somebody is at work.
 
-    To take an instance out needs no reservation: whoever puts it in says so first, and then the wish is out of date.
+    To take an instance out needs no reservation, and waits for none: a worker that puts it in says so first, and then
+    the wish is out of date; a keeper that puts it in reads the wish again afterwards.
     """
-    if [wish] != [_wish(row) for row in fetch(f"{_TRAFFIC} AND i.id = %s", wish.instance_id)]:
+    if wish(wanted.instance_id) != wanted:
         return False
-    free = Instance.objects.filter(Q(reserved_until__isnull=True) | Q(reserved_until__lte=now), id=wish.instance_id)
-    return free.update(reserved_until=until) == 1 if wish.in_traffic else free.exists()
+    free = Q(reserved_until__isnull=True) | Q(reserved_until__lte=now)
+    return (
+        not wanted.in_traffic or Instance.objects.filter(free, id=wanted.instance_id).update(reserved_until=until) == 1
+    )

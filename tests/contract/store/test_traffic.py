@@ -87,6 +87,21 @@ def test_what_a_worker_changes_is_left_alone(world, goal, stage, progress, wante
     assert wishes(world).get(crew.state.fleet[one].name) is wanted
 
 
+def test_one_wish_is_what_all_of_them_say(world, goal):
+    """None where a worker is changing it, where there is no balancer, and where there is no such instance."""
+    world.add_group("batch", balancer="")
+    silent = world.add_instance("batch", "b1")
+    world.add_instance("shop", "held", hold=True)
+    Crew.begin(world, "shop", goal)
+    known = {one.instance_id: one for one in world.store.wishes()}
+    ids = [one.id for one in world.store.fleet("shop").instances]
+
+    assert {one: world.store.wish(one) for one in ids} == {one: known.get(one) for one in ids}
+    assert len(known) < len(ids)
+    assert world.store.wish(silent) is None
+    assert world.store.wish(silent + 100) is None
+
+
 def test_a_canary_that_waits_belongs_out(world, goal):
     """Nobody has approved it yet (I2); once it is baked, its flags decide."""
     crew = Crew.begin(world, "shop", goal, canary_count=1)
@@ -160,4 +175,13 @@ def test_to_take_out_reserves_nothing(world, goal):
     """Whoever puts it in traffic later says so first, so there is nothing to wait for."""
     one = world.add_instance("shop", "sick", failed=True)
     assert world.store.reserve_traffic(wish_of(world, one), now=NOON, until=UNTIL)
+    assert world.store.reserve_traffic(wish_of(world, one), now=NOON, until=UNTIL)
+
+
+def test_to_take_out_waits_for_no_reservation(world, goal):
+    """Who put it in before it was held has reserved it for longer than that took."""
+    one = world.store.fleet("shop").instances[0].id
+    assert world.store.reserve_traffic(wish_of(world, one), now=NOON, until=UNTIL)
+    world.store.set_hold(one, hold=True, actor="ann", reason="", at=NOON)
+
     assert world.store.reserve_traffic(wish_of(world, one), now=NOON, until=UNTIL)
