@@ -16,6 +16,7 @@ class Trigger(Enum):
     START_WITHOUT_CANARY = "start_without_canary"
     CANARY_VERIFIED = "canary_verified"
     CANARY_FAILED = "canary_failed"
+    CANARY_LEFT = "canary_left"
     BAKE = "bake"
     BAKED = "baked"
     BAKE_FAILED = "bake_failed"
@@ -32,6 +33,7 @@ TRANSITIONS: Final = MappingProxyType(
         (Phase.PENDING, Trigger.START_WITHOUT_CANARY): Phase.ROLLING_OUT,
         (Phase.CANARY, Trigger.CANARY_VERIFIED): Phase.VERIFY_SUCCESS,
         (Phase.CANARY, Trigger.CANARY_FAILED): Phase.VERIFY_FAILURE,
+        (Phase.VERIFY_SUCCESS, Trigger.CANARY_LEFT): Phase.CANARY,
         (Phase.VERIFY_SUCCESS, Trigger.BAKE): Phase.BAKING,
         (Phase.BAKING, Trigger.BAKED): Phase.BAKE_SUCCESS,
         (Phase.BAKING, Trigger.BAKE_FAILED): Phase.BAKE_FAILURE,

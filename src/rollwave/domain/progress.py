@@ -78,22 +78,49 @@ def _judge_brake(draft: Draft) -> bool:
     return needed is not None
 
 
+def _canaries_rest(state: State) -> bool:
+    """
+    Return whether no canary goes on by itself: each is settled, or waits for room that may never come.
+
+    Those that wait for the bake, or for a retry, hold room here and in the groups on the same servers. Who waits for
+    that very room cannot be waited for.
+    """
+    standings = tally_of(state).standings(batch=1)
+    if Standing.IN_FLIGHT in standings:
+        return False
+    if Standing.PENDING not in standings:
+        return True
+    holds_room = bool(standings & {Standing.VERIFIED, Standing.FAILED})
+    return holds_room and state.deployment.brake is None and not admission.admit(state, 1)
+
+
 def _finish_canary(draft: Draft) -> bool:
     if draft.state.deployment.phase is not Phase.CANARY or draft.state.deployment.abort:
         return False
-    standings = tally_of(draft.state).standings(batch=1)
-    if standings & {Standing.PENDING, Standing.IN_FLIGHT}:
+    if not _canaries_rest(draft.state):
         return False
+    standings = tally_of(draft.state).standings(batch=1)
     is_good = Standing.FAILED not in standings and standings & {Standing.VERIFIED, Standing.SUCCESS}
     draft.move(Trigger.CANARY_VERIFIED if is_good else Trigger.CANARY_FAILED)
     return True
 
 
+def _give_others_a_turn(draft: Draft) -> bool:
+    """Where the canaries that were to be baked have left, those that found no room are verified first, as ever."""
+    standings = tally_of(draft.state).standings(batch=1)
+    if draft.state.deployment.phase is not Phase.VERIFY_SUCCESS:
+        return False
+    if Standing.VERIFIED in standings or Standing.PENDING not in standings:
+        return False
+    draft.move(Trigger.CANARY_LEFT)
+    return True
+
+
 def _finish_bake(draft: Draft) -> bool:
     deployment = draft.state.deployment
-    standings = tally_of(draft.state).standings(batch=1)
-    if deployment.phase is not Phase.BAKING or deployment.abort or standings & {Standing.PENDING, Standing.IN_FLIGHT}:
+    if deployment.phase is not Phase.BAKING or deployment.abort or not _canaries_rest(draft.state):
         return False
+    standings = tally_of(draft.state).standings(batch=1)
     if Standing.FAILED in standings:
         draft.move(Trigger.BAKE_FAILED)
     elif Standing.VERIFIED in standings or Standing.SUCCESS not in standings:
@@ -195,6 +222,7 @@ STEPS: Final = (
     _start,
     _judge_brake,
     _finish_canary,
+    _give_others_a_turn,
     _finish_bake,
     _finish_rollout,
     _approve_by_policy,

@@ -14,6 +14,7 @@ from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
 from rollwave.domain.model import Phase, Standing
+from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
     from rollwave.domain.model import State
@@ -43,9 +44,6 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 _BY_PHASE: Final = {
     Phase.PENDING: Summary(status=Status.PENDING, sentence="Planned; waits to be started."),
-    Phase.VERIFY_SUCCESS: Summary(
-        status=Status.WAITING, sentence="The canary is verified and out of traffic; bake it to give it traffic."
-    ),
     Phase.BAKE_SUCCESS: Summary(
         status=Status.WAITING, sentence="The canary takes traffic and its bake is over; roll out the rest."
     ),
@@ -82,6 +80,13 @@ def summarize(state: State) -> Summary:
     return _BY_PHASE.get(deployment.phase) or _moving(state, done=done, flying=flying)
 
 
+def _verified(state: State) -> Summary:
+    pending = tally_of(state).targets.get((1, Standing.PENDING), 0)
+    others = f"; {pending} more will follow in the bake" if pending else ""
+    sentence = f"The canary is verified and out of traffic{others}; bake it to give it traffic."
+    return Summary(status=Status.WAITING, sentence=sentence)
+
+
 def _ways_out(state: State) -> str:
     ways = [words for action, words in _WAYS_OUT.items() if why_not(state, action) is None]
     return " or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
@@ -89,6 +94,8 @@ def _ways_out(state: State) -> str:
 
 def _moving(state: State, *, done: str, flying: int) -> Summary:
     deployment = state.deployment
+    if deployment.phase is Phase.VERIFY_SUCCESS:
+        return _verified(state)
     if deployment.phase is Phase.BAKING and deployment.bake_due_at:
         return Summary(status=Status.RUNNING, sentence=f"Baking until {deployment.bake_due_at:%H:%M:%S} UTC.")
     if not flying:

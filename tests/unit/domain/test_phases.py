@@ -22,7 +22,11 @@ TABLE = {
         Trigger.CANARY_FAILED: Phase.VERIFY_FAILURE,
         Trigger.RETRY: Phase.CANARY,
     },
-    Phase.VERIFY_SUCCESS: {Trigger.BAKE: Phase.BAKING, Trigger.RETRY: Phase.CANARY},
+    Phase.VERIFY_SUCCESS: {
+        Trigger.BAKE: Phase.BAKING,
+        Trigger.RETRY: Phase.CANARY,
+        Trigger.CANARY_LEFT: Phase.CANARY,
+    },
     Phase.VERIFY_FAILURE: {Trigger.RETRY: Phase.CANARY},
     Phase.BAKING: {
         Trigger.BAKED: Phase.BAKE_SUCCESS,
@@ -40,7 +44,7 @@ TABLE = {
     Phase.SUCCESS: {},
     Phase.ABORTED: {},
 }
-"""The phases of domain.md, written down a second time; abort leads out of every phase that is not final."""
+"""The phases of domain.md and ADR 9, written down a second time; abort leads out of every phase that is not final."""
 
 ALWAYS = {"brake", "raise_limit", "abort", "rollback"}
 
