@@ -224,6 +224,15 @@ class Store(Protocol):
         """
         ...
 
+    def accepted(self, command: CommandKey) -> int | None:
+        """
+        Return the deployment that the command with this key was about; None where no such command was accepted.
+
+        Raises:
+            IdempotencyConflictError: If the key stands for another request.
+        """
+        ...
+
     # --- working ---
 
     def claim(self, key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:

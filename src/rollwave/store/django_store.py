@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from rollwave.store import committing, creation, deployments, fleets, leases, loading, traffic
+from rollwave.store import committing, creation, deployments, fleets, keys, leases, loading, traffic
 from rollwave.store.dialect import snapshot
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class DjangoStore:
     ) -> tuple[Loaded, ...]:
         with transaction.atomic():
             return committing.commit(decisions, records, at=at, command=command)
+
+    def accepted(self, command: CommandKey) -> int | None:
+        return keys.accepted(command)
 
     # --- working ---
 

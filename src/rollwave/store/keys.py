@@ -32,10 +32,17 @@ def accept(command: CommandKey, *, deployment_id: int | None, at: datetime) -> N
     )
     if is_new:
         return
-    known = AcceptedCommand.objects.get(key=command.key)
+    raise CommandRepeatedError(key=command.key, deployment_id=accepted(command))
+
+
+def accepted(command: CommandKey) -> int | None:
+    """Return the deployment that an accepted command was about. See `Store.accepted`."""
+    known = AcceptedCommand.objects.filter(key=command.key).first()
+    if known is None:
+        return None
     if known.digest != command.digest:
         raise IdempotencyConflictError(key=command.key)
-    raise CommandRepeatedError(key=command.key, deployment_id=known.deployment_id)
+    return known.deployment_id
 
 
 def attach(command: CommandKey, *, deployment_id: int) -> None:

@@ -197,13 +197,15 @@ class MemoryStore:
         self._accept_command(command, deployment_id)
         return deployment_id
 
-    def _check_command(self, command: CommandKey | None) -> None:
-        if command is None or command.key not in self._commands:
-            return
-        digest, deployment_id = self._commands[command.key]
+    def accepted(self, command: CommandKey) -> int | None:
+        digest, deployment_id = self._commands.get(command.key, (command.digest, None))
         if digest != command.digest:
             raise IdempotencyConflictError(key=command.key)
-        raise CommandRepeatedError(key=command.key, deployment_id=deployment_id)
+        return deployment_id
+
+    def _check_command(self, command: CommandKey | None) -> None:
+        if command is not None and command.key in self._commands:
+            raise CommandRepeatedError(key=command.key, deployment_id=self.accepted(command))
 
     def _accept_command(self, command: CommandKey | None, deployment_id: int | None) -> None:
         if command is not None:

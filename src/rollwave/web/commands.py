@@ -11,14 +11,13 @@ from rollwave.domain.actions import open_actions, retryable
 from rollwave.domain.commands import Action
 from rollwave.domain.errors import (
     ActionNotAllowedError,
-    IdempotencyConflictError,
     InvalidValueError,
     NoStablePackageError,
     NotFoundError,
 )
 from rollwave.domain.model import BrakeCause, Kind, PackageRef
 from rollwave.ports.store import CommandKey
-from rollwave.store.models import FINAL_PHASES, AcceptedCommand, Deployment, Group, Package
+from rollwave.store.models import FINAL_PHASES, Deployment, Group, Package
 from rollwave.web.context import services
 from rollwave.web.fields import merged
 from rollwave.web.problems import did_you_mean
@@ -69,14 +68,7 @@ def repeated(command: CommandKey | None) -> int | None:
     Raises:
         IdempotencyConflictError: If the key stands for another request.
     """
-    if command is None:
-        return None
-    known = AcceptedCommand.objects.filter(key=command.key).values_list("digest", "deployment_id").first()
-    if known is None:
-        return None
-    if known[0] != command.digest:
-        raise IdempotencyConflictError(key=command.key)
-    return known[1]
+    return None if command is None else services().store.accepted(command)
 
 
 def plan(
@@ -120,14 +112,7 @@ def create(planned: Planned, *, command: CommandKey | None) -> int:
 def act(deployment_id: int, command: Command, *, key: CommandKey | None) -> None:
     """Do *command*, unless it was done before under this key. Raises what `Releases.act` raises."""
     rollwave = services()
-    if repeated(key) is not None:
-        return
-    try:
-        rollwave.releases.act(deployment_id, command, now=rollwave.clock.now(), command=key)
-    except (ActionNotAllowedError, InvalidValueError):
-        # The same command may have been accepted a moment ago, and that may be why it is closed now.
-        if repeated(key) is None:
-            raise
+    rollwave.releases.act(deployment_id, command, now=rollwave.clock.now(), command=key)
 
 
 def build(
@@ -183,11 +168,12 @@ def roll_back_group(group: str, *, version: str | None, actor: str, reason: str,
         NoStablePackageError: If no version is named and none is known to be good.
         ActionNotAllowedError: If the active deployment is being given up already.
     """
+    row = _group(group)
+    active = Deployment.objects.filter(group=row).exclude(phase__in=FINAL_PHASES).values_list("id", flat=True).first()
+    # Asked last: what an accepted command has changed is never seen without its key.
     earlier = repeated(command)
     if earlier is not None:
         return earlier
-    row = _group(group)
-    active = Deployment.objects.filter(group=row).exclude(phase__in=FINAL_PHASES).values_list("id", flat=True).first()
     if active is None:
         planned = plan(group, kind=Kind.ROLLBACK, version=version, settings={}, starts=True, actor=actor, reason=reason)
         return create(planned, command=command)

@@ -77,6 +77,19 @@ def test_a_command_creates_once(world, goal):
         world.store.create(planned(world, "shop", goal), at=NOON, command=replace(KEY, digest="b" * 64))
 
 
+def test_whether_a_command_was_accepted_can_be_asked(world, goal):
+    """Before anything is decided: the answer is the deployment that it was about; asking uses no key up (I22)."""
+    start = replace(KEY, key="start-1")
+    assert world.store.accepted(KEY) is None
+    crew = Crew.create(world, "shop", goal, command=KEY)
+    assert world.store.accepted(start) is None
+    crew.act(cmd.Start(actor="ann"), command=start)
+
+    assert (world.store.accepted(KEY), world.store.accepted(start)) == (crew.id, crew.id)
+    with pytest.raises(IdempotencyConflictError):
+        world.store.accepted(replace(KEY, digest="b" * 64))
+
+
 def test_what_starts_by_itself_is_due_at_once(world, goal):
     """One that waits for somebody is not."""
     waiting = Crew.create(world, "shop", goal)

@@ -202,10 +202,12 @@ def act(
     and names those that are open.
     """
     key = commands.command_key(idempotency_key, request, body)
+    state = services().releases.load(deployment_id).state
+    # Asked last: what an accepted command has changed is never seen without its key.
     if commands.repeated(key) is None:
         command = commands.build(
             verb,
-            services().releases.load(deployment_id).state,
+            state,
             actor=actor_of(request),
             reason=body.reason,
             targets=body.targets,

@@ -1,0 +1,89 @@
+"""Laws of the use cases, on the in-memory store."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from rollwave.domain import commands as cmd
+from rollwave.domain import facts
+from rollwave.domain.errors import ActionNotAllowedError, IdempotencyConflictError
+from rollwave.domain.model import BrakeCause, Phase
+from rollwave.engine.releases import Releases
+from rollwave.ports.store import CommandKey
+from tests.contract.store.crew import NOON, Crew
+from tests.contract.store.worlds import MemoryWorld
+
+KEY = CommandKey(key="start-1", digest="a" * 64)
+START = cmd.Start(actor="ann")
+
+
+@pytest.fixture
+def world():
+    world = MemoryWorld()
+    world.add_group("shop")
+    for number in range(4):
+        world.add_instance("shop", f"s{number}")
+    return world
+
+
+@pytest.fixture
+def crew(world):
+    """A deployment that waits for its start."""
+    return Crew.create(world, "shop", world.add_package("2.0"))
+
+
+@pytest.fixture
+def releases(world):
+    return Releases(world.store)
+
+
+def test_a_command_that_comes_again_changes_nothing(releases, crew):
+    """It returns the deployment as it stands, even where it is not open any more (I22)."""
+    started = releases.act(crew.id, START, now=NOON, command=KEY)
+    with pytest.raises(ActionNotAllowedError):
+        releases.act(crew.id, START, now=NOON)
+
+    again = releases.act(crew.id, START, now=NOON, command=KEY)
+
+    assert again.state.deployment.phase is Phase.ROLLING_OUT
+    assert again.version == started.version
+
+
+def test_a_command_that_comes_again_is_not_done_again(releases, crew, world):
+    """Not even where it is open once more: what was braked and resumed since stays resumed."""
+    brake = cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR)
+    releases.act(crew.id, brake, now=NOON, command=KEY)
+    releases.act(crew.id, cmd.Resume(actor="bob"), now=NOON)
+    log = world.log(crew.id)
+
+    again = releases.act(crew.id, brake, now=NOON, command=KEY)
+
+    assert again.state.deployment.brake is None
+    assert world.log(crew.id) == log
+
+
+def test_a_key_stands_for_one_request(releases, crew):
+    """Another request with that key is told so, whether or not what it asks for is open."""
+    releases.act(crew.id, START, now=NOON, command=KEY)
+
+    with pytest.raises(IdempotencyConflictError):
+        releases.act(crew.id, START, now=NOON, command=replace(KEY, digest="b" * 64))
+
+
+def test_a_command_that_is_accepted_meanwhile_counts_once(releases, crew, world):
+    """Its twin commits while this one decides: the second returns what the first has made of the deployment."""
+    twin = Releases(world.store)
+    commit = world.store.commit
+
+    def commit_late(*args, **kwargs):
+        world.store.commit = commit
+        twin.act(crew.id, START, now=NOON, command=KEY)
+        return commit(*args, **kwargs)
+
+    world.store.commit = commit_late
+
+    after = releases.act(crew.id, START, now=NOON, command=KEY)
+
+    assert after.state.deployment.phase is Phase.ROLLING_OUT
+    assert sum(isinstance(fact, facts.CommandAccepted) for fact in world.log(crew.id)) == 1
