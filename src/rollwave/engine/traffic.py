@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rollwave.engine.offload import Offload
     from rollwave.ports.balancer import Balancer
     from rollwave.ports.clock import Clock
-    from rollwave.ports.store import Store, Wish
+    from rollwave.ports.store import Store, Wish, Wishes
 
 log = structlog.get_logger()
 
@@ -59,6 +59,7 @@ class TrafficKeeper:
         self._clock = clock
         self._offload = offload
         self._nudged = asyncio.Event()
+        self._known: Wishes | None = None
 
     def nudge(self) -> None:
         """Compare at once. Call from the event loop's own thread."""
@@ -82,8 +83,10 @@ class TrafficKeeper:
     async def compare(self) -> int:
         """Compare every pool once; return how many members were put right."""
         pools: dict[tuple[str, str], list[Wish]] = defaultdict(list)
-        for wish in await self._offload(self._store.wishes):
-            pools[wish.balancer, wish.member.pool].append(wish)
+        self._known = await self._offload(self._store.wishes, cached=self._known)
+        for wishes in self._known.of_groups.values():
+            if wishes:
+                pools[wishes[0].balancer, wishes[0].member.pool] += wishes
         counts = await asyncio.gather(*(self._compare_pool(wishes) for wishes in pools.values()))
         return sum(counts)
 

@@ -6,12 +6,13 @@ Every method is synchronous and one transaction. The engine calls them from a th
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from rollwave.domain import facts
@@ -166,6 +167,22 @@ class Wish(Struct, frozen=True, kw_only=True):
     in_traffic: bool
 
 
+class Wishes(Struct, frozen=True, kw_only=True):
+    """
+    The wishes of every instance whose membership no worker is changing right now; iterates over all of them.
+
+    Attributes:
+        of_groups: By the name of every group that has a balancer.
+        versions: By the same name, the group's version when its wishes were read.
+    """
+
+    of_groups: Mapping[str, tuple[Wish, ...]]
+    versions: Mapping[str, int]
+
+    def __iter__(self) -> Iterator[Wish]:
+        return chain.from_iterable(self.of_groups.values())
+
+
 class Store(Protocol):
     """The truth. Errors are those of `rollwave.domain.errors`."""
 
@@ -290,8 +307,13 @@ class Store(Protocol):
         """
         ...
 
-    def wishes(self) -> Sequence[Wish]:
-        """Return what the traffic flags want of every instance whose membership no worker is changing right now."""
+    def wishes(self, *, cached: Wishes | None = None) -> Wishes:
+        """
+        Return what the traffic flags want of every instance whose membership no worker is changing right now.
+
+        Groups of *cached* in which nothing has moved since are returned as they are: asking again costs next to
+        nothing, however many instances there are.
+        """
         ...
 
     def wish(self, instance_id: int) -> Wish | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rollwave.domain.decide import Decision
     from rollwave.domain.facts import Planned
     from rollwave.domain.model import PackageRef
-    from rollwave.ports.store import Claim, CommandKey, Fleet, Loaded, SliceKey, SliceRecord, Wish
+    from rollwave.ports.store import Claim, CommandKey, Fleet, Loaded, SliceKey, SliceRecord, Wish, Wishes
 
 
 class DjangoStore:
@@ -109,11 +109,13 @@ class DjangoStore:
         with transaction.atomic():
             return traffic.set_offline(server, offline=offline, actor=actor, reason=reason, at=at)
 
-    def wishes(self) -> Sequence[Wish]:
-        return traffic.wishes()
+    def wishes(self, *, cached: Wishes | None = None) -> Wishes:
+        with snapshot():
+            return traffic.wishes(cached=cached)
 
     def wish(self, instance_id: int) -> Wish | None:
-        return traffic.wish(instance_id)
+        with snapshot():
+            return traffic.wish(instance_id)
 
     def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
         with transaction.atomic():

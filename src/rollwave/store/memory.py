@@ -30,7 +30,7 @@ from rollwave.domain.stability import stable_packages
 from rollwave.domain.traffic import wants_traffic
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import Host, HostPlan
-from rollwave.ports.store import Claim, Fleet, Job, Loaded, Wish
+from rollwave.ports.store import Claim, Fleet, Job, Loaded, Wish, Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -478,8 +478,22 @@ class MemoryStore:
         if active and target and target.slice is not None:
             self._deployments[active].slices[target.slice].recalls += 1
 
-    def wishes(self) -> Sequence[Wish]:
-        return [wish for wish in map(self._wish, self._instances.values()) if wish is not None]
+    def wishes(self, *, cached: Wishes | None = None) -> Wishes:
+        groups = [group for group in self._groups.values() if group.balancer]
+        return Wishes(
+            of_groups={group.name: self._wishes_of(group, cached=cached) for group in groups},
+            versions={group.name: group.version for group in groups},
+        )
+
+    def _wishes_of(self, group: GroupRow, *, cached: Wishes | None) -> tuple[Wish, ...]:
+        active = self._active.get(group.name)
+        targets = self._deployments[active].targets.values() if active else ()
+        # What workers write as they go is in no group's version; all else that a wish depends on is.
+        is_worked_on = any(target.standing is Standing.IN_FLIGHT for target in targets)
+        if cached and cached.versions.get(group.name) == group.version and not is_worked_on:
+            return cached.of_groups[group.name]
+        found = (self._wish(self._instances[one]) for one in self._by_group[group.name])
+        return tuple(wish for wish in found if wish is not None)
 
     def wish(self, instance_id: int) -> Wish | None:
         row = self._instances.get(instance_id)

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Q
 
+from rollwave.domain import model
 from rollwave.domain.errors import NotFoundError
-from rollwave.domain.model import Standing
+from rollwave.domain.model import Entry, Progress, Stage, Standing
 from rollwave.domain.traffic import wants_traffic
 from rollwave.ports.balancer import Member
-from rollwave.ports.store import Wish
+from rollwave.ports.store import Wish, Wishes
 from rollwave.store import fleets, leases, rows
 from rollwave.store.deployments import active_of
 from rollwave.store.dialect import fetch
 from rollwave.store.models import FINAL_PHASES, AuditEntry, Instance, Server, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
 
@@ -66,35 +69,86 @@ def _recall(instance_ids: Collection[int]) -> None:
             leases.recall(deployment_id, number)
 
 
+class _Pool(NamedTuple):
+    """A group as far as its members at the balancer are concerned."""
+
+    id: int
+    group: str
+    version: int
+    balancer: str
+    name: str
+
+
+_POOLS = "SELECT g.id, g.name, g.version, g.balancer, g.pool FROM store_group g"
+
+# No more columns than it takes: a group may have 100,000 instances.
 _TRAFFIC = f"""
-SELECT g.balancer, g.pool, s.address, i.port, {rows.TARGET}, {rows.INSTANCE}
-FROM {rows.INSTANCES} LEFT JOIN {rows.MOVING} ON t.instance_id = i.id WHERE g.balancer <> ''
+SELECT i.id, s.name, s.address, i.port, i.hold, s.offline, i.failed, i.new, t.standing, t.entry, t.stage, t.progress
+FROM store_instance i JOIN store_server s ON s.id = i.server_id LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
+"""
+
+_WORKED_ON = f"""
+SELECT DISTINCT i.group_id FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance_id
+WHERE t.standing = '{Standing.IN_FLIGHT.value}'
 """
 
 
-def wishes() -> list[Wish]:
+def wishes(*, cached: Wishes | None = None) -> Wishes:
     """Return what the flags want of every instance whose membership no worker is changing right now."""
-    found = map(_wish, fetch(f"{_TRAFFIC} ORDER BY i.id"))
-    return [one for one in found if one is not None]
+    # What workers write as they go is in no group's version; all else that a wish depends on is.
+    worked_on = {group_id for (group_id,) in fetch(_WORKED_ON)}
+    of_groups, versions = {}, {}
+    for pool in starmap(_Pool, fetch(f"{_POOLS} WHERE g.balancer <> '' ORDER BY g.id")):
+        versions[pool.group] = pool.version
+        if cached and cached.versions.get(pool.group) == pool.version and pool.id not in worked_on:
+            of_groups[pool.group] = cached.of_groups[pool.group]
+        else:
+            found = fetch(f"{_TRAFFIC} WHERE i.group_id = %s ORDER BY i.id", pool.id)
+            of_groups[pool.group] = tuple(_wishes_of(pool, found))
+    return Wishes(of_groups=of_groups, versions=versions)
 
 
 def wish(instance_id: int) -> Wish | None:
     """Return what the flags want of one instance; None where `wishes` would not name it."""
-    return next(map(_wish, fetch(f"{_TRAFFIC} AND i.id = %s", instance_id)), None)
+    its_own = f"{_POOLS} JOIN store_instance i ON i.group_id = g.id WHERE g.balancer <> '' AND i.id = %s"
+    found = fetch(f"{_TRAFFIC} WHERE i.id = %s", instance_id)
+    return next((one for row in fetch(its_own, instance_id) for one in _wishes_of(_Pool(*row), found)), None)
 
 
-def _wish(row: Sequence[Any]) -> Wish | None:
-    balancer, pool, address, port, *known = row
-    instance, target = rows.instance_with_target(known)
-    in_traffic = wants_traffic(instance, target)
-    if in_traffic is None:
-        return None
-    return Wish(
-        instance_id=instance.id,
-        balancer=balancer,
-        member=Member(pool=pool, name=instance.name, address=address, port=port),
-        in_traffic=in_traffic,
+def _wishes_of(pool: _Pool, found: Iterable[Sequence[Any]]) -> Iterator[Wish]:
+    for id_, server, address, port, *flags in found:
+        in_traffic = _wants_traffic(*flags)
+        if in_traffic is not None:
+            member = Member(pool=pool.name, name=f"{pool.group}/{server}:{port}", address=address, port=port)
+            yield Wish(instance_id=id_, balancer=pool.balancer, member=member, in_traffic=in_traffic)
+
+
+@cache
+def _wants_traffic(  # noqa: PLR0917  # the end of a row, as it is
+    hold: int,
+    offline: int,
+    failed: int,
+    new: int,
+    standing: str | None,
+    entry: str | None,
+    stage: str | None,
+    progress: str | None,
+) -> bool | None:
+    """Ask the domain; once for each combination, for a large fleet has few of them."""
+    instance = model.Instance(
+        id=0, name="", server="", site="", hold=bool(hold), offline=bool(offline), failed=bool(failed), new=bool(new)
     )
+    if standing is None:
+        return wants_traffic(instance, None)
+    target = model.Target(
+        instance_id=0,
+        batch=0,
+        standing=Standing(standing),
+        entry=Entry(entry),
+        stage=Stage(stage) if stage else None,
+        progress=Progress(progress) if progress else None,
+    )
+    return wants_traffic(instance, target)
 
 
 def reserve(wanted: Wish, *, now: datetime, until: datetime) -> bool:

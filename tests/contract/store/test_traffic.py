@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from rollwave.domain import commands as cmd
 from rollwave.domain.model import Progress, Stage
 from tests.contract.store.crew import NOON, Crew, failed
 
@@ -85,6 +86,58 @@ def test_what_a_worker_changes_is_left_alone(world, goal, stage, progress, wante
         crew.write(claim, crew.saw(one, stage, progress))
 
     assert wishes(world).get(crew.state.fleet[one].name) is wanted
+
+
+def test_a_group_in_which_nothing_moved_is_not_read_again(world, goal):
+    """It is returned as it was; another group's moves are not its own."""
+    world.add_group("other")
+    far = world.add_instance("other", "far")
+    known = world.store.wishes()
+    world.store.set_hold(far, hold=True, actor="ann", reason="odd", at=NOON)
+
+    again = world.store.wishes(cached=known)
+
+    assert again.of_groups["shop"] is known.of_groups["shop"]
+    assert [one.in_traffic for one in again.of_groups["other"]] == [False]
+
+
+def test_a_canary_that_waits_is_not_read_again(world, goal):
+    """It may wait for days, and nothing but a decision moves it."""
+    crew = Crew.begin(world, "shop", goal, canary_count=1)
+    crew.finish(crew.claim(1))
+    known = world.store.wishes()
+
+    assert world.store.wishes(cached=known).of_groups["shop"] is known.of_groups["shop"]
+
+
+def test_whatever_moved_is_read_again(world, goal):
+    """What is known from before never shows: flags, servers, instances, decisions, and every step of a worker."""
+    known = world.store.wishes()
+
+    def look():
+        nonlocal known
+        known = world.store.wishes(cached=known)
+        assert known == world.store.wishes()
+
+    held, one = (instance.id for instance in world.store.fleet("shop").instances)
+    world.store.set_hold(held, hold=True, actor="ann", reason="odd", at=NOON)
+    look()
+    world.add_instance("shop", "s9")
+    look()
+    world.set_offline("s9", offline=True)
+    look()
+    crew = Crew.begin(world, "shop", goal, canary_count=1)
+    look()
+    claim = crew.claim(1)
+    for stage, progress in [(Stage.MARKDOWN, Progress.SUCCESS), (Stage.VERIFY, Progress.SUCCESS)]:
+        crew.write(claim, crew.saw(one, stage, progress))
+        look()
+    crew.finish(claim)
+    look()
+    crew.act(cmd.Bake(actor="ann"))
+    look()
+    crew.run_all()
+    look()
 
 
 def test_one_wish_is_what_all_of_them_say(world, goal):
