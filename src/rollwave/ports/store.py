@@ -120,8 +120,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...]
 
 
-class Transition(Struct, frozen=True, kw_only=True):
-    """One target's stage began or ended. Durable before the effect that follows it."""
+class Transition(Struct, frozen=True, kw_only=True, array_like=True):
+    """One target's stage began or ended. Durable before the effect that follows it. As JSON, a list in this order."""
 
     instance_id: int
     attempt: int

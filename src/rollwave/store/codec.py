@@ -13,7 +13,6 @@ from rollwave.domain.model import Abort, Batch, Brake, Failure, Progress, Stage
 
 if TYPE_CHECKING:
     from rollwave.domain.facts import Fact
-    from rollwave.ports.store import Transition
 
 V = TypeVar("V")
 
@@ -30,18 +29,6 @@ class StageChanged:
     stage: Stage
     progress: Progress
     failure: Failure | None = None
-
-
-def stage_changed(transition: Transition, *, slice_number: int) -> str:
-    """Return a transition as the text of its event; when it was, and of which instance, are columns there."""
-    changed = StageChanged(
-        slice=slice_number,
-        attempt=transition.attempt,
-        stage=transition.stage,
-        progress=transition.progress,
-        failure=transition.failure,
-    )
-    return msgspec.json.encode(changed).decode()
 
 
 def to_json(value: object) -> Any:

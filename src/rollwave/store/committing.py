@@ -6,14 +6,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
+from msgspec.structs import replace
 
 from rollwave.domain.errors import StateConflictError
 from rollwave.domain.evolve import touched
 from rollwave.domain.model import Progress, Stage, Standing
 from rollwave.domain.progress import next_due
-from rollwave.ports.store import Loaded
+from rollwave.ports.store import Loaded, Transition
 from rollwave.store import codec, keys, leases
-from rollwave.store.dialect import execute, pack, recordset
+from rollwave.store.dialect import execute, nested_recordset, pack, recordset
 from rollwave.store.loading import load
 from rollwave.store.log import Log
 from rollwave.store.models import Deployment, Group, Slice
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _SEE = f"""
 UPDATE store_target
 SET stage = fresh.stage, progress = fresh.progress, failure = COALESCE(store_target.failure, fresh.failure)
-FROM {recordset("deployment_id", "instance_id", "slice", "attempt", "stage", "progress", "failure")}
+FROM {nested_recordset("deployment_id", "slice", item=Transition.__struct_fields__)}
 WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 AND store_target.slice = fresh.slice AND store_target.attempt = fresh.attempt
 AND store_target.standing = '{Standing.IN_FLIGHT.value}'
@@ -129,18 +130,25 @@ def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
 
     A proof that fails is no failure of the target, and what is unknown is no failure yet.
     """
-    seen: dict[tuple[int, int], list[Any]] = {}
-    failures: dict[tuple[int, int], Failure] = {}
+    seen = []
     for record in records:
         deployment_id, number = record.key
         log.add_transitions(deployment_id, number, record.transitions)
-        for one in record.transitions:
-            place = (deployment_id, one.instance_id)
-            if one.failure and one.progress is Progress.FAILURE and one.stage is not Stage.PROVE:
-                failures.setdefault(place, one.failure)
-            seen[place] = [*place, number, one.attempt, one.stage, one.progress, failures.get(place)]
-    if seen:
-        execute(_SEE, pack(list(seen.values())))
+        seen.append((deployment_id, number, _last_of_each(record.transitions)))
+    if any(record.transitions for record in records):
+        execute(_SEE, pack(seen))
+
+
+def _last_of_each(transitions: Sequence[Transition]) -> list[Transition]:
+    last = {one.instance_id: one for one in transitions}
+    failures: dict[int, Failure | None] = {}
+    for one in transitions:
+        if one.failure is not None:
+            is_first = one.progress is Progress.FAILURE and one.stage is not Stage.PROVE
+            failures[one.instance_id] = failures.get(one.instance_id) or (one.failure if is_first else None)
+    for instance_id, failure in failures.items():
+        last[instance_id] = replace(last[instance_id], failure=failure)
+    return list(last.values())
 
 
 def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None:

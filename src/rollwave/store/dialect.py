@@ -26,8 +26,35 @@ def recordset(*columns: str) -> str:
     return f"(SELECT {picked} FROM json_each(%s)) AS fresh"
 
 
+def nested_recordset(*columns: str, item: Sequence[str]) -> str:
+    """
+    Return a FROM item made of one parameter: what `pack` returns for rows of *columns* and, last, a list.
+
+    It has a row for each item of the lists, with *columns*, the columns *item* and ``place``, from 0, in its list.
+    """
+    outer = ", ".join(f"value ->> {index} AS {column}" for index, column in enumerate(columns))
+    inner = ", ".join(f"each.value ->> {index} AS {column}" for index, column in enumerate(item))
+    # Materialized, or every row would parse its whole list again; and without the limit SQLite would take it all apart
+    # and read a whole deployment for each row.
+    return f"""(
+    WITH one AS MATERIALIZED (SELECT {outer}, value -> {len(columns)} AS items FROM json_each(%s))
+    SELECT {", ".join(columns)}, each.key AS place, {inner} FROM one, json_each(one.items) AS each LIMIT -1
+) AS fresh"""
+
+
+def packed_time(column: str) -> str:
+    """Return the expression for a datetime column's value, from a packed time in *column*."""
+    return f"rtrim(replace({column}, 'T', ' '), 'Z')"
+
+
+def json_text(**members: str) -> str:
+    """Return the expression for the text of a JSON object, from one expression for each member."""
+    listed = ", ".join(f"'{name}', {value}" for name, value in members.items())
+    return f"json_object({listed})"
+
+
 def pack(rows: Sequence[Sequence[object]]) -> str:
-    """Return the parameter of a `recordset`; a value that is no scalar becomes JSON text."""
+    """Return the parameter of a `recordset`; a value that is no scalar becomes JSON text, a time is in UTC."""
     return msgspec.json.encode(rows).decode()
 
 

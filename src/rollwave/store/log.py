@@ -6,56 +6,65 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from rollwave.ports.store import Transition
 from rollwave.store import codec
-from rollwave.store.dialect import execute, fetch, pack, recordset, timestamp
+from rollwave.store.dialect import execute, fetch, json_text, nested_recordset, pack, packed_time, recordset, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from rollwave.domain.facts import Fact
-    from rollwave.domain.model import Progress, Stage
-    from rollwave.ports.store import Transition
 
 _COLUMNS = ("deployment_id", "seq", "at", "kind", "instance_id", "data")
 _LISTED = ", ".join(_COLUMNS)
-_APPEND = f"INSERT INTO store_event ({_LISTED}) SELECT {_LISTED} FROM {recordset(*_COLUMNS)}"
+_APPEND_FACTS = f"INSERT INTO store_event ({_LISTED}) SELECT {_LISTED} FROM {recordset(*_COLUMNS)}"
+
+_STAGE_CHANGED = json_text(
+    slice="slice", attempt="attempt", stage="stage", progress="progress", failure="json(failure)"
+)
+# The database puts them into words: a release makes ten for each target, and nothing here need look at them.
+_APPEND_TRANSITIONS = f"""
+INSERT INTO store_event ({_LISTED})
+SELECT deployment_id, first_seq + place, {packed_time("at")}, '{codec.STAGE_CHANGED}', instance_id, {_STAGE_CHANGED}
+FROM {nested_recordset("deployment_id", "slice", "first_seq", item=Transition.__struct_fields__)}
+"""
 
 
 class Log:
-    """What one transaction adds to the logs of deployments: gathered first, then written by one statement."""
+    """What one transaction adds to the logs of deployments: gathered first, then written by two statements at most."""
 
     def __init__(self) -> None:
-        self._events: defaultdict[int, list[tuple[str, str, int | None, object]]] = defaultdict(list)
+        self._transitions: defaultdict[int, list[tuple[int, Sequence[Transition]]]] = defaultdict(list)
+        self._facts: defaultdict[int, list[tuple[str, str, None, object]]] = defaultdict(list)
+
+    def add_transitions(self, deployment_id: int, slice_number: int, transitions: Sequence[Transition]) -> None:
+        """Add what a worker saw, each at its own time; it comes before what is decided on it."""
+        if transitions:
+            self._transitions[deployment_id].append((slice_number, transitions))
 
     def add_facts(self, deployment_id: int, facts: Iterable[Fact], *, at: datetime) -> None:
         """Add what was decided."""
         when = timestamp(at)
-        self._events[deployment_id] += [(when, type(fact).__name__, None, fact) for fact in facts]
-
-    def add_transitions(self, deployment_id: int, slice_number: int, transitions: Iterable[Transition]) -> None:
-        """Add what a worker saw, each at its own time."""
-        events = self._events[deployment_id]
-        # Most of a thousand targets in a row say one of ten things; each is put into words once.
-        said: dict[tuple[Stage, Progress, int], str] = {}
-        for one in transitions:
-            what = (one.stage, one.progress, one.attempt)
-            text = said.get(what)
-            if text is None or one.failure is not None:
-                text = codec.stage_changed(one, slice_number=slice_number)
-                if one.failure is None:
-                    said[what] = text
-            events.append((timestamp(one.at), codec.STAGE_CHANGED, one.instance_id, text))
+        self._facts[deployment_id] += [(when, type(fact).__name__, None, fact) for fact in facts]
 
     def write(self) -> None:
         """Number the events of each deployment on from its last one, and append them."""
-        numbered = []
-        for deployment_id, events in self._events.items():
-            if not events:
-                continue
-            ((last,),) = fetch(
-                "UPDATE store_deployment SET seq = seq + %s WHERE id = %s RETURNING seq", len(events), deployment_id
-            )
-            numbered += [(deployment_id, seq, *event) for seq, event in enumerate(events, start=last - len(events) + 1)]
-        if numbered:
-            execute(_APPEND, pack(numbered))
+        transitions, facts = [], []
+        for deployment_id in sorted({*self._transitions, *self._facts}):
+            seen, decided = self._transitions[deployment_id], self._facts[deployment_id]
+            seq = _next_seq(deployment_id, sum(len(of_slice) for _, of_slice in seen) + len(decided))
+            for number, of_slice in seen:
+                transitions.append((deployment_id, number, seq, of_slice))
+                seq += len(of_slice)
+            facts += [(deployment_id, seq + place, *fact) for place, fact in enumerate(decided)]
+        if transitions:
+            execute(_APPEND_TRANSITIONS, pack(transitions))
+        if facts:
+            execute(_APPEND_FACTS, pack(facts))
+
+
+def _next_seq(deployment_id: int, count: int) -> int:
+    """Take *count* numbers; return the first."""
+    ((last,),) = fetch("UPDATE store_deployment SET seq = seq + %s WHERE id = %s RETURNING seq", count, deployment_id)
+    return int(last) - count + 1
