@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from rollwave.domain.errors import NotFoundError
 from rollwave.domain.model import Kind, PackageRef, Phase
@@ -15,12 +15,13 @@ from rollwave.ports.store import Fleet
 from rollwave.store import codec, rows
 from rollwave.store.deployments import active, deployment_value
 from rollwave.store.dialect import fetch
-from rollwave.store.models import FINAL_PHASES, Deployment, Group
+from rollwave.store.models import FINAL_PHASES, Deployment, Group, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from rollwave.domain.model import Instance, Neighbor
+    from rollwave.domain import model
+    from rollwave.domain.model import Neighbor
 
 
 class GroupVersion(NamedTuple):
@@ -59,7 +60,7 @@ def _ended(group_id: int) -> list[tuple[Kind, PackageRef, Phase]]:
     ]
 
 
-def instances_of(group_id: int, *, busy_servers: frozenset[str] = frozenset()) -> tuple[Instance, ...]:
+def instances_of(group_id: int, *, busy_servers: frozenset[str] = frozenset()) -> tuple[model.Instance, ...]:
     """Return every instance of a group, oldest first."""
     found = fetch(f"SELECT {rows.INSTANCE} FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
     return tuple(rows.instance(row, busy_servers=busy_servers) for row in found)
@@ -135,11 +136,18 @@ def touch(group_ids: Collection[int]) -> None:
     """
     Say that groups have moved, so that what was loaded of them or of their neighbors is void.
 
-    To be called in the transaction of every change that a decision may look at: instances, servers, holds, settings.
+    Their neighbors move too: what these have room for is what their own neighbors, two doors away, may have counted on.
+    To be called in the transaction of every change that a decision may look at: instances, holds, settings.
     """
-    Group.objects.filter(id__in=group_ids).update(version=F("version") + 1)
+    on_servers = Instance.objects.filter(group__in=group_ids).values("server")
+    sharing = Instance.objects.filter(server__in=on_servers).values("group")
+    Group.objects.filter(Q(id__in=group_ids) | Q(id__in=sharing)).update(version=F("version") + 1)
 
 
 def touch_servers(server_ids: Collection[int]) -> None:
-    """Say that every group with an instance on these servers has moved; see `touch`."""
+    """
+    Say that every group with an instance on these servers has moved; to be called where a server changes.
+
+    That is all: nobody counts on a server that he does not stand on, but by the room of a group that does.
+    """
     Group.objects.filter(instances__server__in=server_ids).update(version=F("version") + 1)

@@ -194,6 +194,7 @@ class MemoryStore:
             state=state, targets=dict(state.targets), log=[planned], due_at=at if planned.starts else None
         )
         self._active[planned.group] = deployment_id
+        self._touch(planned.group)
         self._accept_command(command, deployment_id)
         return deployment_id
 
@@ -283,11 +284,12 @@ class MemoryStore:
         for loaded, _decision in decisions:
             self._check_unmoved(loaded)
         # From here on nothing can be refused, so that it is all or nothing.
-        after = tuple(self._write_decision(loaded, decision) for loaded, decision in decisions)
+        alone = [self._write_decision(loaded, decision) for loaded, decision in decisions]
         for record in records:
             self._write_record(record)
         self._accept_command(command, decisions[0][0].state.deployment.id if decisions else None)
-        return after
+        # What one of them has made of its deployment is void where another of the same commit moved a neighbor.
+        return tuple(self.load(one.state.deployment.id, cached=one) for one in alone)
 
     def _check_record(self, record: SliceRecord) -> None:
         row = self._deployments[record.key[0]].slices[record.key[1]]

@@ -8,7 +8,6 @@ from rollwave.domain import commands as cmd
 from rollwave.domain.errors import StateConflictError
 from rollwave.domain.model import BrakeCause, Neighbor, Phase, Standing
 from tests.contract.store.crew import NOON, Crew, failed, good
-from tests.contract.store.worlds import MemoryWorld
 
 
 @pytest.fixture
@@ -21,14 +20,6 @@ def goal(world):
     world.add_group("music")
     world.add_instance("music", "m0")
     return world.add_package("2.0")
-
-
-@pytest.fixture
-def memory_lags(request, world):
-    """What the in-memory store does not keep yet; strict, so that this goes as soon as it does."""
-    if isinstance(world, MemoryWorld):
-        reason = "creation raises no group version; a commit returns each decision as if it were alone in it"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
 
 def test_a_group_that_shares_nothing_has_no_neighbors(world, goal):
@@ -109,7 +100,6 @@ def test_a_decision_is_void_once_a_neighbor_moved(world, goal):
     assert shop.state.in_flight == ()
 
 
-@pytest.mark.usefixtures("memory_lags")
 def test_a_new_deployment_of_a_neighbor_voids_the_cache(world, goal):
     """Its limit counts from then on."""
     shop = Crew.create(world, "shop", goal)
@@ -122,6 +112,35 @@ def test_a_new_deployment_of_a_neighbor_voids_the_cache(world, goal):
     assert fresh.state.neighbors[0].room_count == 2
 
 
+def test_what_changes_two_doors_away_voids_the_cache(world, goal):
+    """It is in the room of the neighbor between, which is then another one: here by a hold, then by a server."""
+    broken = world.add_instance("music", "s5", port=82, failed=True)
+    shop = Crew.create(world, "shop", goal)
+    loaded = shop.load()
+    assert loaded.state.neighbors == (Neighbor(group="books", room_count=0, in_by_server={"s2": 1, "s3": 1, "s4": 1}),)
+
+    world.store.set_hold(broken, hold=True, actor="ann", reason="", at=NOON)
+
+    held = world.store.load(shop.id, cached=loaded)
+    in_by_server = {"s2": 1, "s3": 1, "s4": 1, "s5": 1}
+    assert held.state.neighbors == (Neighbor(group="books", room_count=1, in_by_server=in_by_server),)
+    world.set_offline("s5", offline=True)
+    assert "s5" not in world.store.load(shop.id, cached=held).state.neighbors[0].in_by_server
+
+
+def test_what_is_done_two_doors_away_voids_the_cache(world, goal):
+    """A decision of a group that shares with the neighbor takes from the neighbor's room."""
+    world.add_group("films")
+    world.add_instance("films", "s5", port=82)
+    shop = Crew.create(world, "shop", goal)
+    loaded = shop.load()
+
+    Crew.begin(world, "films", goal)
+
+    fresh = world.store.load(shop.id, cached=loaded)
+    assert fresh.state.neighbors == (Neighbor(group="books", room_count=0, in_by_server={"s2": 1, "s3": 1, "s4": 1}),)
+
+
 def test_a_group_at_rest_next_door_lets_everybody_through(world, goal):
     """What a neighbor can spare is spared again once it is back: a release ends without anybody's help (I19)."""
     shop = Crew.begin(world, "shop", goal)
@@ -131,7 +150,6 @@ def test_a_group_at_rest_next_door_lets_everybody_through(world, goal):
     assert shop.phase is Phase.SUCCESS
 
 
-@pytest.mark.usefixtures("memory_lags")
 def test_decisions_of_neighbors_in_one_commit_know_of_each_other(world, goal):
     """What each of them returns is what a load returns, with the other's work in it."""
     books = Crew.begin(world, "books", goal, max_unavailable_percent=25)
