@@ -30,11 +30,11 @@ from rollwave.settings_file import (
 )
 from rollwave.store import jobs
 from rollwave.store.django_store import DjangoStore
-from rollwave.store.models import Group, Instance
+from rollwave.store.models import Group
 from rollwave.system import SystemClock, WriterThread, tune_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rollwave.engine.offload import Offload
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 SETTINGS_NAME: Final = "rollwave.toml"
 SIGNING_KEY_NAME: Final = "signing.key"
 """Private half of the first key pair, in ``keys/``; every ``*.pub`` and ``*.pem`` beside it is trusted."""
+
+MAX_HOSTS_AT_ONCE: Final = 50
+"""How many hosts are asked at a time for their drain files."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -192,42 +195,52 @@ class DrainFiles:
     def __init__(self, executors: Mapping[str, Executor], *, offload: Offload) -> None:
         self._executors = executors
         self._offload = offload
+        self._hosts = asyncio.Semaphore(MAX_HOSTS_AT_ONCE)
 
     async def put(self, member: Member, drained: bool) -> None:  # noqa: FBT001  # the balancer calls it so
         """Create or remove the drain file of *member*."""
-        executor, host = await self._find(member)
+        ((executor, host),) = await self._locate([member])
         await executor.set_drain(host, drained=drained)
 
-    async def is_there(self, member: Member) -> bool:
-        """Return whether *member* has its drain file."""
-        executor, host = await self._find(member)
-        return await executor.is_drained(host)
+    async def find(self, members: Sequence[Member]) -> frozenset[str]:
+        """Return the names of those among *members* that have their drain file."""
 
-    async def _find(self, member: Member) -> tuple[LocalExecutor, Host]:
-        name, host = await self._offload(_host_of, member)
-        executor = self._executors[name]
+        async def is_drained(executor: LocalExecutor, host: Host) -> bool:
+            async with self._hosts:
+                return await executor.is_drained(host)
+
+        places = await self._locate(members)
+        answers = await asyncio.gather(*(is_drained(executor, host) for executor, host in places))
+        return frozenset(host.instance for (_, host), is_there in zip(places, answers, strict=True) if is_there)
+
+    async def _locate(self, members: Sequence[Member]) -> list[tuple[LocalExecutor, Host]]:
+        groups = await self._offload(_groups_of, members)
+        return [self._place(member, groups) for member in members]
+
+    def _place(self, member: Member, groups: Mapping[str, Group]) -> tuple[LocalExecutor, Host]:
+        name, _, place = member.name.partition("/")
+        server = place.rpartition(":")[0]
+        if name not in groups:
+            raise BalancerPoolError(f"group {name} of {member.name} is gone", member=member.name)
+        executor = self._executors[groups[name].executor]
         if not isinstance(executor, LocalExecutor):
             raise BalancerPoolError(
-                f"executor {name!r} cannot place the drain file of {member.name}; use another balancer for this group",
+                f"executor {groups[name].executor!r} cannot place the drain file of {member.name}; "
+                f"use another balancer for this group",
                 member=member.name,
             )
-        return executor, host
+        return executor, Host(
+            instance=member.name,
+            server=server,
+            address=member.address,
+            port=member.port,
+            deploy_path=jobs.deploy_path(groups[name], server=server, port=member.port),
+        )
 
 
-def _host_of(member: Member) -> tuple[str, Host]:
-    group, _, place = member.name.partition("/")
-    server, _, port = place.rpartition(":")
-    instance = Instance.objects.select_related("group__app", "server").get(
-        group__name=group, server__name=server, port=int(port)
-    )
-    host = Host(
-        instance=member.name,
-        server=server,
-        address=member.address,
-        port=member.port,
-        deploy_path=jobs.deploy_path(instance.group, server=server, port=member.port),
-    )
-    return instance.group.executor, host
+def _groups_of(members: Sequence[Member]) -> Mapping[str, Group]:
+    names = {member.name.partition("/")[0] for member in members}
+    return {group.name: group for group in Group.objects.select_related("app").filter(name__in=names)}
 
 
 def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clock) -> Balancer:
@@ -238,7 +251,7 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
             # Caddy watches the health page; what it has in flight it still tells.
             return DrainFileBalancer(
                 set_drain=drain_files.put,
-                is_drained=drain_files.is_there,
+                find_drained=drain_files.find,
                 clock=clock,
                 settle_s=settle_s,
                 in_flight=CaddyBalancer(admin, clock=clock).in_flight,
@@ -247,7 +260,7 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
             return HaproxyBalancer(endpoint, clock=clock)
         case DrainFileSettings(settle_s=settle_s):
             return DrainFileBalancer(
-                set_drain=drain_files.put, is_drained=drain_files.is_there, clock=clock, settle_s=settle_s
+                set_drain=drain_files.put, find_drained=drain_files.find, clock=clock, settle_s=settle_s
             )
 
 

@@ -15,14 +15,14 @@ from rollwave.ports.balancer import BalancerUnknownError, Traffic
 from rollwave.ports.executor import HostUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from rollwave.ports.balancer import Member
     from rollwave.ports.clock import Clock
 
-MAX_HOSTS_AT_ONCE: Final = 50
-"""How many hosts one `DrainFileBalancer.read` asks at a time."""
+MAX_COUNTS_AT_ONCE: Final = 50
+"""Of how many members one `DrainFileBalancer` counts requests at a time."""
 
 
 class DrainFileBalancer:
@@ -31,7 +31,7 @@ class DrainFileBalancer:
 
     Args:
         set_drain: Creates (True) or removes (False) the member's drain file; idempotent.
-        is_drained: Whether the member's drain file is there.
+        find_drained: Names of those among the members whose drain file is there.
         clock: Waiting and time.
         settle_s: Time after which the balancer is sure to have noticed, in seconds: its check interval times the checks
             it takes to change its mind, plus the check's timeout; without *in_flight*, plus the longest request.
@@ -44,19 +44,19 @@ class DrainFileBalancer:
         self,
         *,
         set_drain: Callable[[Member, bool], Awaitable[None]],
-        is_drained: Callable[[Member], Awaitable[bool]],
+        find_drained: Callable[[Sequence[Member]], Awaitable[Collection[str]]],
         clock: Clock,
         settle_s: float,
         in_flight: Callable[[Member], Awaitable[int]] | None = None,
         poll_s: float = 0.05,
     ) -> None:
         self._set_drain = set_drain
-        self._is_drained = is_drained
+        self._find_drained = find_drained
         self._clock = clock
         self._settle_s = settle_s
         self._in_flight = in_flight
         self._poll_s = poll_s
-        self._hosts = asyncio.Semaphore(MAX_HOSTS_AT_ONCE)
+        self._counts = asyncio.Semaphore(MAX_COUNTS_AT_ONCE)
 
     async def mark_down(self, member: Member, *, drain_timeout_s: float) -> bool:
         """Put the drain file there, let it settle, and wait for the requests in flight where they can be counted."""
@@ -75,7 +75,7 @@ class DrainFileBalancer:
     async def mark_up(self, member: Member) -> None:
         """Take the drain file away, read that back, and let it settle."""
         await self._ask(member, self._set_drain(member, False))
-        if await self._ask(member, self._is_drained(member)):
+        if await self._ask(member, self._find_drained([member])):
             raise BalancerUnknownError(
                 f"the drain file of {member.name} is still there after it was removed; look who else creates it",
                 member=member.name,
@@ -84,11 +84,14 @@ class DrainFileBalancer:
 
     async def read(self, members: Sequence[Member]) -> Mapping[str, Traffic]:
         """Return what the drain files say, which is what the balancer does as soon as it has noticed."""
+        if not members:
+            return {}
+        drained = await self._ask(members[0], self._find_drained(members))
 
         async def traffic_of(member: Member) -> Traffic:
-            async with self._hosts:
-                if not await self._ask(member, self._is_drained(member)):
-                    return Traffic.IN
+            if member.name not in drained:
+                return Traffic.IN
+            async with self._counts:
                 return Traffic.DRAINING if await self._requests(member) else Traffic.OUT
 
         answers = await asyncio.gather(*(traffic_of(member) for member in members))
@@ -101,8 +104,10 @@ class DrainFileBalancer:
         try:
             return await answer
         except HostUnknownError as error:
+            # Of many that are asked together, the error knows which one it was.
+            name = error.facts.get("instance", member.name)
             raise BalancerUnknownError(
-                f"the host of {member.name} did not answer about its drain file: {error.message}; "
+                f"the host of {name} did not answer about its drain file: {error.message}; "
                 f"whether it takes traffic is unknown until the host is reached",
-                member=member.name,
+                member=name,
             ) from error

@@ -25,7 +25,7 @@ from tests.contract.balancer.client import Client
 from tests.contract.balancer.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from rollwave.ports.balancer import Balancer
 
@@ -188,9 +188,10 @@ class DrainFileWorld(ServerWorld):
         else:
             drain_file.unlink(missing_ok=True)
 
-    async def is_drained(self, member: Member) -> bool:
-        self._check_reachable(member)
-        return self._backends[member.name].drain_file.exists()
+    async def find_drained(self, members: Sequence[Member]) -> frozenset[str]:
+        for member in members:
+            self._check_reachable(member)
+        return frozenset(one.name for one in members if self._backends[one.name].drain_file.exists())
 
     async def count(self, member: Member) -> int:
         return self.in_flight(member)
@@ -333,7 +334,7 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
                 world = DrainFileWorld(balancer=balancer, process=process, port=port, **parts)
                 world.balancer = DrainFileBalancer(
                     set_drain=world.set_drain,
-                    is_drained=world.is_drained,
+                    find_drained=world.find_drained,
                     in_flight=world.count,
                     clock=SystemClock(),
                     settle_s=SETTLE_S,
@@ -345,7 +346,7 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
                 world = DrainFileWorld(balancer=balancer, process=process, port=port, **parts)
                 world.balancer = DrainFileBalancer(
                     set_drain=world.set_drain,
-                    is_drained=world.is_drained,
+                    find_drained=world.find_drained,
                     in_flight=balancer.in_flight,
                     clock=SystemClock(),
                     settle_s=SETTLE_S,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from msgspec.structs import replace
 
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
@@ -106,16 +107,40 @@ def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
     files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=writer)
     place = tmp_path / "s1" / "shop" / "shared" / "drain"
 
+    async def is_there() -> bool:
+        return await files.find([MEMBER]) == {MEMBER.name}
+
     async def run() -> list[bool]:
-        seen = [await files.is_there(MEMBER)]
+        seen = [await is_there()]
         await files.put(MEMBER, True)
-        seen += [await files.is_there(MEMBER), place.exists()]
+        seen += [await is_there(), place.exists()]
         await files.put(MEMBER, False)
-        seen += [await files.is_there(MEMBER), place.exists()]
+        seen += [await is_there(), place.exists()]
         await writer(connections.close_all)
         return seen
 
     assert asyncio.run(run()) == [False, True, True, False, False]
+    writer.close()
+
+
+def test_drain_files_of_many_members_take_one_query(tmp_path, instance):
+    """A pool may have thousands, and all of them are read every other second."""
+    writer = WriterThread()
+    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=writer)
+    members = [replace(MEMBER, name=f"shop/s1:{port}", port=port) for port in range(1, 101)]
+    (tmp_path / "s1" / "shop").mkdir()
+
+    async def run() -> tuple[frozenset[str], int]:
+        await files.put(members[0], True)
+        await writer(setattr, connection, "force_debug_cursor", True)
+        before = await writer(lambda: len(connection.queries))
+        found = await files.find(members)
+        asked = await writer(lambda: len(connection.queries)) - before
+        await writer(connections.close_all)
+        return found, asked
+
+    # All of them share the server's folder here, and so its drain file.
+    assert asyncio.run(run()) == ({one.name for one in members}, 1)
     writer.close()
 
 
