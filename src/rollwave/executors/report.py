@@ -15,6 +15,9 @@ _EXITS_WITH_REPORT: Final = frozenset({0, 70})
 
 _SHOWN_BYTES: Final = 2000
 
+_TOLD_CHARACTERS: Final = 300
+"""How much of the line that names the cause goes into a message; the facts have more."""
+
 
 def parse_report(command: HostCommand, *, exit_code: int, stdout: bytes, stderr: bytes) -> HostReport:
     """
@@ -25,12 +28,18 @@ def parse_report(command: HostCommand, *, exit_code: int, stdout: bytes, stderr:
             happened on the host, this answer does not tell. The facts have what was printed.
     """
     if exit_code not in _EXITS_WITH_REPORT:
-        raise _unknown(command, f"the driver ended with exit code {exit_code}", exit_code, stdout, stderr)
+        last_words = _last_line(stderr)
+        reason = f"the driver ended with exit code {exit_code}{': ' if last_words else ''}{last_words}"
+        raise _unknown(command, reason, exit_code, stdout, stderr)
     try:
         report = json.loads(stdout.rstrip().rpartition(b"\n")[2])
         return _checked(command, report)
     except (ValueError, RecursionError) as error:
         raise _unknown(command, f"the driver's answer is no report ({error})", exit_code, stdout, stderr) from error
+
+
+def _last_line(output: bytes) -> str:
+    return output.rstrip().rpartition(b"\n")[2].decode(errors="replace").strip()[:_TOLD_CHARACTERS]
 
 
 def _checked(command: HostCommand, report: Any) -> HostReport:

@@ -1957,7 +1957,7 @@ def main(words: Sequence[str]) -> int:
     try:
         command = parse_command(words)
     except UsageError as error:
-        sys.stderr.write(f"error: {error}\nusage: {USAGE}\n")
+        sys.stderr.write(f"usage: {USAGE}\nerror: {error}\n")
         return EXIT_USAGE
     report = answer(command)
     sys.stdout.write(line_of(report).decode("ascii"))

@@ -91,3 +91,20 @@ def test_garbage_is_unknown_with_what_was_printed(command, stdout):
 def test_a_driver_that_did_not_end_by_itself_is_not_believed(command, exit_code):
     with pytest.raises(HostUnknownError, match=f"exit code {exit_code}"):
         parse(command, GOOD, exit_code=exit_code)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "told"),
+    [
+        (b"usage: driver.py ...\nerror: there is no option --x\n", ": error: there is no option --x"),
+        (b"Traceback ...\n  File ...\nMemoryError\n\n", ": MemoryError"),
+        (b"\xff " + b"x" * 1000, f": \ufffd {'x' * 298}"),
+        (b"", ""),
+    ],
+)
+def test_why_a_driver_ended_is_in_the_message(command, stderr, told):
+    """Its last words, which name the cause; no more than a line of them, for the facts have the rest."""
+    with pytest.raises(HostUnknownError) as caught:
+        parse_report(command, exit_code=2, stdout=b"", stderr=stderr)
+
+    assert caught.value.message == f"install on shop/web-1:8080: the driver ended with exit code 2{told}"

@@ -95,3 +95,10 @@ def test_only_a_path_inside_a_release_names_a_version(tmp_path: Path) -> None:
     paths |= {"releases-old/1.0": None, "releases": None}
 
     assert {path: layout.version_at(str(tmp_path / path)) for path in paths} == paths
+
+
+def test_the_last_word_about_a_wrong_command_line_is_what_is_wrong(capsys) -> None:
+    """Whoever shows one line of what the driver printed shows the cause."""
+    assert driver.main(["install", "plan.json", "--colour", "blue"]) == 2
+
+    assert capsys.readouterr().err.splitlines()[-1] == "error: there is no option --colour"
