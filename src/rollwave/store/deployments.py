@@ -1,5 +1,5 @@
 """Deployments: rows to values, and when something of them is due."""
-# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+# statements are put together from constants; values are always parameters
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from rollwave.domain import model
 from rollwave.domain.errors import NotFoundError
 from rollwave.domain.model import Course, Kind, PackageRef, Phase
 from rollwave.store import codec, rows
-from rollwave.store.dialect import fetch
+from rollwave.store.dialect import fetch_packed
 from rollwave.store.models import FINAL_PHASES, Deployment, Package, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
 
 def row_of(deployment_id: int) -> Deployment:
@@ -68,8 +70,8 @@ def _open_slices(deployment_id: int) -> dict[int, model.Slice]:
 
 def targets_of(deployment_id: int) -> dict[int, model.Target]:
     """Return the targets of a deployment by instance id, in rolling order, as the last record left them."""
-    found = fetch(
-        f"SELECT {rows.TARGET} FROM store_target t WHERE t.deployment_id = %s ORDER BY t.position", deployment_id
+    found = fetch_packed(
+        rows.TARGET, "FROM store_target t WHERE t.deployment_id = %s ORDER BY t.position", deployment_id
     )
     return {row[0]: rows.target(row) for row in found}
 
@@ -99,18 +101,20 @@ def active_of(group_ids: Collection[int]) -> list[int]:
 
 def unfollowed_rollbacks() -> list[tuple[int, str, PackageRef]]:
     """Return the aborted deployments whose rollback is still to be started: id, group, package."""
-    aborted = Deployment.objects.filter(
-        phase=Phase.ABORTED.value, followed_by__isnull=True, abort__rollback_to__id__isnull=False
-    )
     found = []
-    for deployment_id, group, stored in aborted.order_by("id").values_list("id", "group__name", "abort"):
+    for deployment_id, group, stored in _unfollowed().order_by("id").values_list("id", "group__name", "abort"):
         abort = codec.abort(stored)
         if abort and abort.rollback_to:
             found.append((deployment_id, group, abort.rollback_to))
     return found
 
 
-def mark_followed(deployment_id: int, *, by: int) -> None:
-    """Record that the rollback of an aborted deployment was started as deployment *by*; raises NotFoundError."""
-    if not Deployment.objects.filter(id=deployment_id).update(followed_by=by):
-        raise NotFoundError(kind="deployment", name=deployment_id)
+def follow(group_id: int, *, by: int) -> None:
+    """Record that deployment *by* comes instead of every rollback of its group that is still to be started."""
+    _unfollowed().filter(group_id=group_id).update(followed_by=by)
+
+
+def _unfollowed() -> QuerySet[Deployment]:
+    return Deployment.objects.filter(
+        phase=Phase.ABORTED.value, followed_by__isnull=True, abort__rollback_to__id__isnull=False
+    )

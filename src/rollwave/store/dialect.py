@@ -9,7 +9,7 @@ lock is free: the event loop next to it goes on.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +17,6 @@ from django.db import connection, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
 
 def recordset(*columns: str) -> str:
@@ -65,9 +64,9 @@ def timestamp(at: datetime) -> str:
     return at.isoformat(" ").removesuffix("+00:00")
 
 
-def moment(stored: datetime) -> datetime:
-    """Return the time that a query without a model read from a datetime column; SQLite's say no time zone."""
-    return stored if stored.tzinfo else stored.replace(tzinfo=UTC)
+def moment(stored: str) -> datetime:
+    """Return the time that `fetch_packed` read from a datetime column."""
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 @contextmanager
@@ -92,6 +91,17 @@ def execute(statement: str, *parameters: str | int | None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)
+
+
+def fetch_packed(columns: str, rest: str, *parameters: str | int) -> list[list[Any]]:
+    """
+    Run ``SELECT columns rest``; return its rows as lists, times among them as text.
+
+    For thousands of rows: read one by one each would take the interpreter's lock from the event loop.
+    """
+    one_by_one = f"SELECT json_array({columns}) AS packed {rest}"
+    ((text,),) = fetch(f"SELECT '[' || group_concat(packed) || ']' FROM ({one_by_one})", *parameters)
+    return [] if text is None else msgspec.json.decode(text, type=list[list[Any]])
 
 
 def fetch(statement: str, *parameters: str | int) -> Sequence[tuple[Any, ...]]:

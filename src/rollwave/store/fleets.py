@@ -14,7 +14,7 @@ from rollwave.domain.stability import stable_packages
 from rollwave.ports.store import Fleet
 from rollwave.store import codec, rows
 from rollwave.store.deployments import active, deployment_value
-from rollwave.store.dialect import fetch
+from rollwave.store.dialect import fetch, fetch_packed
 from rollwave.store.models import FINAL_PHASES, Deployment, Group, Instance
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _ended(group_id: int) -> list[tuple[Kind, PackageRef, Phase]]:
 
 def instances_of(group_id: int, *, busy_servers: frozenset[str] = frozenset()) -> tuple[model.Instance, ...]:
     """Return every instance of a group, oldest first."""
-    found = fetch(f"SELECT {rows.INSTANCE} FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
+    found = fetch_packed(rows.INSTANCE, f"FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
     return tuple(rows.instance(row, busy_servers=busy_servers) for row in found)
 
 

@@ -1,5 +1,5 @@
 """What a worker needs to know of each target that it drives."""
-# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+# statements are put together from constants; values are always parameters
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rollwave.ports.executor import Host, HostPlan
 from rollwave.ports.packages import SignedPackage
 from rollwave.ports.store import Job
 from rollwave.store import codec, rows
-from rollwave.store.dialect import fetch, moment, pack, recordset
+from rollwave.store.dialect import fetch_packed, moment, pack, recordset
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from rollwave.domain.model import Target
     from rollwave.store.models import Group, Package, Slice
 
+_PLACE = "s.name, s.address, i.port, i.reserved_until"
+
 _PLACES = f"""
-SELECT {rows.TARGET}, s.name, s.address, i.port, i.reserved_until FROM {recordset("instance_id")}
+FROM {recordset("instance_id")}
 JOIN store_target t ON t.deployment_id = %s AND t.instance_id = fresh.instance_id
 JOIN store_instance i ON i.id = t.instance_id JOIN store_server s ON s.id = i.server_id ORDER BY t.position
 """
@@ -36,7 +38,8 @@ def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
     )
     make = _JobMaker(deployment, now=now)
     named = pack([[instance_id] for instance_id in slice_row.instance_ids])
-    found = [(rows.target(row[:-4]), *row[-4:]) for row in fetch(_PLACES, named, slice_row.deployment_id)]
+    packed = fetch_packed(f"{rows.TARGET}, {_PLACE}", _PLACES, named, slice_row.deployment_id)
+    found = [(rows.target(row[:-4]), *row[-4:]) for row in packed]
     if slice_row.course == Course.PRESTAGE.value:
         return tuple(make(target, *place) for target, *place in found if target.standing is Standing.PENDING)
     return tuple(make(target, *place) for target, *place in found if target.slice == slice_row.number)
@@ -95,7 +98,7 @@ class _JobMaker:
             keep_versions=group.keep_versions,
         )
 
-    def __call__(self, target: Target, server: str, address: str, port: int, reserved: datetime | None) -> Job:
+    def __call__(self, target: Target, server: str, address: str, port: int, reserved: str | None) -> Job:
         group = self._group
         reserved_until = None if reserved is None else moment(reserved)
         name = f"{group.name}/{server}:{port}"
