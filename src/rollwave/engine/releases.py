@@ -176,10 +176,11 @@ class Releases:
 
     def follow_rollback(self, aborted_id: int, group: str, goal: PackageRef, *, now: datetime) -> int:
         """
-        Create the rollback that was asked for together with an abort; return its id.
+        Create the rollback that was asked for together with an abort; return its id, or that of a newer deployment.
 
         Raises:
-            EmptyGroupError: If no instance can take part now; it stays asked for.
+            EmptyGroupError: If no instance can take part now; it stays asked for, but no longer than until something
+                newer is deployed to the group.
         """
         config = self.load(aborted_id).state.deployment.config
         planned = self.plan(
@@ -191,12 +192,10 @@ class Releases:
             reason=f"rollback of deployment {aborted_id}",
         )
         try:
-            deployment_id = self.create(planned, now=now)
+            return self.create(planned, now=now)
         except DeploymentActiveError as busy:
-            # Either a crash came between creating and marking, or somebody deployed first: both follow the abort.
-            deployment_id = int(str(busy.facts["deployment_id"]))
-        self.store.mark_followed(aborted_id, by=deployment_id)
-        return deployment_id
+            # Somebody deployed first: what was created then follows the abort.
+            return int(str(busy.facts["deployment_id"]))
 
 
 def _implied_goal(fleet: Fleet, kind: Kind) -> PackageRef:

@@ -201,7 +201,8 @@ class Store(Protocol):
         """
         Record a new deployment in phase PENDING; return its id, or that of the first call with this command key.
 
-        One that starts by itself is due at once.
+        One that starts by itself is due at once. It follows every aborted deployment of the group whose rollback is
+        still to be started: whatever it is, nobody waits for that rollback any more.
 
         Raises:
             DeploymentActiveError: If the group has a deployment that is not final; nothing is recorded.
@@ -290,10 +291,6 @@ class Store(Protocol):
 
     def unfollowed_rollbacks(self) -> Sequence[tuple[int, str, PackageRef]]:
         """Return aborted deployments whose rollback is still to be started: id, group, package."""
-        ...
-
-    def mark_followed(self, deployment_id: int, *, by: int) -> None:
-        """Record that the rollback of an aborted deployment was started as deployment *by*."""
         ...
 
     # --- traffic ---

@@ -11,7 +11,7 @@ from rollwave.domain import evolve
 from rollwave.domain.errors import CommandRepeatedError, DeploymentActiveError, NotFoundError
 from rollwave.domain.model import Entry, Standing
 from rollwave.store import codec, fleets, keys
-from rollwave.store.deployments import active
+from rollwave.store.deployments import active, follow
 from rollwave.store.dialect import execute, pack, recordset
 from rollwave.store.log import Log
 from rollwave.store.models import Deployment, Group
@@ -73,6 +73,7 @@ def _insert(planned: Planned, *, at: datetime) -> int:
         if first is None:
             raise
         raise DeploymentActiveError(group=group.name, deployment_id=first.id, phase=first.phase) from None
+    follow(group.id, by=row.id)
     places = [(number, instance_id) for number, batch in enumerate(planned.batches, start=1) for instance_id in batch]
     targets = [(instance_id, position, number) for position, (number, instance_id) in enumerate(places)]
     execute(_INSERT_TARGETS, row.id, pack(targets))

@@ -87,9 +87,6 @@ class DjangoStore:
     def unfollowed_rollbacks(self) -> Sequence[tuple[int, str, PackageRef]]:
         return deployments.unfollowed_rollbacks()
 
-    def mark_followed(self, deployment_id: int, *, by: int) -> None:
-        deployments.mark_followed(deployment_id, by=by)
-
     # --- traffic ---
 
     def set_hold(self, instance_id: int, *, hold: bool, actor: str, reason: str, at: datetime) -> int | None:

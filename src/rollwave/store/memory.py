@@ -193,6 +193,9 @@ class MemoryStore:
         self._deployments[deployment_id] = _DeploymentRow(
             state=state, targets=dict(state.targets), log=[planned], due_at=at if planned.starts else None
         )
+        for aborted_id, group, _goal in self.unfollowed_rollbacks():
+            if group == planned.group:
+                self._deployments[aborted_id].followed_by = deployment_id
         self._active[planned.group] = deployment_id
         self._touch(planned.group)
         self._accept_command(command, deployment_id)
@@ -460,9 +463,6 @@ class MemoryStore:
             if is_over and deployment.abort and deployment.abort.rollback_to:
                 found.append((deployment_id, deployment.group, deployment.abort.rollback_to))
         return found
-
-    def mark_followed(self, deployment_id: int, *, by: int) -> None:
-        self._row(deployment_id).followed_by = by
 
     # --- traffic ---
 

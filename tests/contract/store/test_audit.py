@@ -52,7 +52,5 @@ def test_what_does_not_exist_cannot_be_held(django_world):
         django_world.set_offline("nowhere", offline=True)
     with pytest.raises(NotFoundError):
         django_world.store.held((99, 1))
-    with pytest.raises(NotFoundError):
-        django_world.store.mark_followed(99, by=98)
 
     assert entries() == []

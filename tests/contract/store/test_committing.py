@@ -329,7 +329,7 @@ def test_a_hold_voids_what_was_decided_without_it(world, goal):
 
 
 def test_an_abort_remembers_the_rollback_that_is_to_follow(world, goal):
-    """Until somebody started it; an abort alone asks for none."""
+    """Until the group has a newer deployment, whatever it is; an abort alone asks for none, and others' are theirs."""
     world.add_group("books")
     world.add_instance("books", "b1")
     old = world.add_package("1.0")
@@ -339,7 +339,11 @@ def test_an_abort_remembers_the_rollback_that_is_to_follow(world, goal):
     Crew.create(world, "books", goal).act(cmd.GiveUp(actor="ann"))
     assert list(world.store.unfollowed_rollbacks()) == [(crew.id, "shop", old)]
 
-    follower = Crew.create(world, "shop", old)
-    world.store.mark_followed(crew.id, by=follower.id)
+    Crew.create(world, "books", goal)
+    assert list(world.store.unfollowed_rollbacks()) == [(crew.id, "shop", old)]
 
+    newer = Crew.create(world, "shop", goal)
+
+    assert list(world.store.unfollowed_rollbacks()) == []
+    newer.act(cmd.GiveUp(actor="ann"))
     assert list(world.store.unfollowed_rollbacks()) == []

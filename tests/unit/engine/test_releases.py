@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
-from rollwave.domain.errors import ActionNotAllowedError, IdempotencyConflictError
-from rollwave.domain.model import BrakeCause, Phase
+from rollwave.domain.errors import ActionNotAllowedError, EmptyGroupError, IdempotencyConflictError
+from rollwave.domain.model import BrakeCause, Kind, Phase
 from rollwave.engine.releases import Releases
 from rollwave.ports.store import CommandKey
-from tests.contract.store.crew import NOON, Crew
+from tests.contract.store.crew import NOON, Crew, released
 from tests.contract.store.worlds import MemoryWorld
 
 KEY = CommandKey(key="start-1", digest="a" * 64)
@@ -87,3 +87,44 @@ def test_a_command_that_is_accepted_meanwhile_counts_once(releases, crew, world)
 
     assert after.state.deployment.phase is Phase.ROLLING_OUT
     assert sum(isinstance(fact, facts.CommandAccepted) for fact in world.log(crew.id)) == 1
+
+
+def hold_all(world, *, hold):
+    for one in world.store.fleet("shop").instances:
+        if not one.new:
+            world.store.set_hold(one.id, hold=hold, actor="ann", reason="", at=NOON)
+
+
+@pytest.fixture
+def wanted(world, releases):
+    """A deployment that was given up for a rollback, which cannot begin: all that has ever served is held."""
+    good = world.add_package("1.0")
+    released(world, "shop", good)
+    crew = Crew.create(world, "shop", world.add_package("2.0"))
+    crew.act(cmd.GiveUp(actor="ann", rollback_to=good))
+    hold_all(world, hold=True)
+    with pytest.raises(EmptyGroupError):
+        releases.follow_rollback(crew.id, "shop", good, now=NOON)
+    return (crew.id, "shop", good)
+
+
+def test_a_rollback_that_cannot_begin_stays_asked_for(world, releases, wanted):
+    """It begins as soon as it can, and once."""
+    assert list(world.store.unfollowed_rollbacks()) == [wanted]
+    hold_all(world, hold=False)
+
+    rollback = releases.load(releases.follow_rollback(*wanted, now=NOON)).state.deployment
+
+    assert (rollback.kind, rollback.goal) == (Kind.ROLLBACK, wanted[2])
+    assert releases.follow_rollback(*wanted, now=NOON) == rollback.id
+    assert list(world.store.unfollowed_rollbacks()) == []
+
+
+def test_a_newer_deployment_takes_the_place_of_a_rollback_that_waits(world, releases, wanted):
+    """Nobody expects an old wish to undo, once a hold is lifted, what was released since."""
+    world.add_instance("shop", "s9", new=True)
+    released(world, "shop", world.add_package("3.0"))
+
+    hold_all(world, hold=False)
+
+    assert list(world.store.unfollowed_rollbacks()) == []

@@ -80,7 +80,9 @@ class DeploymentBrief(Output):
     reason: str
     created_at: Time
     ended_at: Time | None
-    followed_by: int | None = Field(description="Id of the rollback that followed an abort.")
+    followed_by: int | None = Field(
+        description="Id of the rollback that followed an abort, or of what was deployed before it could."
+    )
     seq: int = Field(description="Number of its newest event.")
 
 
