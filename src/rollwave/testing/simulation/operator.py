@@ -128,6 +128,13 @@ class Operator:
         self._world.oracle.acknowledged.add(key.key)
         return int(deployment_id)
 
+    def _config(self) -> DeploymentConfig:
+        config = config_of(self._dice)
+        if self._world.scenario.troubles or len(self._world.scenario.groups) == 1:
+            return config
+        # Several canaries on servers of a neighbor that may spare only one wait for each other until a person helps.
+        return replace(config, canary_count=min(1, config.canary_count))
+
     def _goal(self) -> PackageRef:
         if Trouble.BAD_VERSION in self._world.scenario.troubles and self._dice.chance(0.4):
             return self._world.bad_packages[self._dice.whole(0, 1)]
