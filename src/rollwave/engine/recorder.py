@@ -1,8 +1,9 @@
 """
 Group commit: what many targets of many slices report is written by one transaction at a time.
 
-While one is being written the next one gathers, so the batches grow with the load by themselves. A failure and the end
-of a slice are decided in the very transaction that records them (I7).
+While one is being written the next one gathers, so the batches grow with the load by themselves. A second is handed
+over before the first is done: the thread that writes goes on with it at once, while the event loop wakes those who
+waited for the first. A failure and the end of a slice are decided in the very transaction that records them (I7).
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import Claim, Loaded, SliceKey, Transition
 
+WRITES: Final = 2
+"""Most transactions that are handed over at a time: one that is being written, and the one after it."""
+
 MOST_ENTRIES: Final = 5000
 """Most reports of one transaction: larger ones would gain nothing and make each report wait longer."""
 
@@ -53,6 +57,13 @@ class Session:
     open_count: int
     recalled: frozenset[int] = frozenset()
     unreported: list[Settlement] = field(default_factory=list)
+
+    def note(self, entries: Iterable[_Entry], *, reported: bool, lease_until: datetime) -> None:
+        """Note that *entries* were written, and whether a decision has seen all that is settled."""
+        self.lease_until = lease_until
+        settled = [entry.settlement for entry in entries if entry.settlement]
+        self.open_count -= len(settled)
+        self.unreported = [] if reported else [*self.unreported, *settled]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -82,7 +93,7 @@ class Recorder:
         self._offload = offload
         self._lease = timedelta(seconds=lease_s)
         self._entries: list[_Entry] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._writers: set[asyncio.Task[None]] = set()
 
     def record(
         self,
@@ -108,8 +119,8 @@ class Recorder:
             written=asyncio.get_running_loop().create_future(),
         )
         self._entries.append(entry)
-        if self._writer is None:
-            self._writer = asyncio.get_running_loop().create_task(self._write_all())
+        if len(self._entries) == 1 and len(self._writers) < WRITES:
+            self._writers.add(asyncio.get_running_loop().create_task(self._write_all()))
         return entry.written
 
     async def _write_all(self) -> None:
@@ -118,7 +129,8 @@ class Recorder:
                 entries, self._entries = self._entries[:MOST_ENTRIES], self._entries[MOST_ENTRIES:]
                 await self._write(entries)
         finally:
-            self._writer = None
+            # In the same step as the last look: nobody may count on a writer that looks no more.
+            self._writers.remove(_current_task())
 
     async def _write(self, entries: list[_Entry]) -> None:
         """Write *entries*, leaving out slices that turn out to be fenced and targets that turn out to be recalled."""
@@ -146,7 +158,9 @@ class Recorder:
         except RecalledError as error:
             return await self._recall(entries, error)
         waiting = set(postponed)
-        _settle([one for one in entries if one not in waiting], lease_until=now + self._lease)
+        for entry in entries:
+            if entry not in waiting and not entry.written.done():
+                entry.written.set_result(None)
         return postponed
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
@@ -168,7 +182,7 @@ class Recorder:
         loads: dict[int, Loaded] = {}
         reports: dict[int, list[SliceReported]] = {}
         deciding: set[str] = set()
-        records, postponed = [], []
+        records, postponed, written = [], [], []
         for session, of_slice in _by_session(entries):
             key = session.claim.key
             report = _report(session, of_slice)
@@ -181,6 +195,7 @@ class Recorder:
                     deciding.update(loaded.group_versions)
                     loads[key[0]] = loaded
                 reports.setdefault(key[0], []).append(report)
+            written.append((session, of_slice, report))
             records.append(
                 SliceRecord(
                     key=key,
@@ -194,6 +209,9 @@ class Recorder:
         for after in self._releases.store.commit(decisions, records, at=now):
             # Here, and not back on the event loop: whoever loads next would find the cache behind, and read it all.
             self._releases.remember(after)
+        # Here for the same reason: the next transaction may begin before the event loop hears of this one.
+        for session, of_slice, report in written:
+            session.note(of_slice, reported=report is not None, lease_until=now + self._lease)
         return postponed
 
 
@@ -236,17 +254,10 @@ def _by_session(entries: list[_Entry]) -> list[tuple[Session, list[_Entry]]]:
     return [(of_session[0].session, of_session) for of_session in by_epoch.values()]
 
 
-def _settle(entries: list[_Entry], *, lease_until: datetime) -> None:
-    """Note what was written, and let everybody go on who waited for it."""
-    for session, of_slice in _by_session(entries):
-        session.lease_until = lease_until
-        reported = _report(session, of_slice) is not None
-        settled = [entry.settlement for entry in of_slice if entry.settlement]
-        session.open_count -= len(settled)
-        session.unreported = [] if reported else [*session.unreported, *settled]
-    for entry in entries:
-        if not entry.written.done():
-            entry.written.set_result(None)
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _fail(entries: list[_Entry], failed: list[_Entry], error: Exception) -> list[_Entry]:
