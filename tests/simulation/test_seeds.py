@@ -12,10 +12,12 @@ REGRESSIONS = (
     41,  # a balancer that did not answer was asked again and again to mark up what had been held meanwhile
     49,  # whoever made room died before saying so
     55,  # the store went down in the middle of a recall: a recorder never wrote again
-    72,  # two canaries on one neighbor's servers wait for each other: a person has to help
+    72,  # two canaries on one neighbor's servers waited for each other
     75,  # a worker resumed a failure and put the target back without telling the brake
     5270,  # two groups that share no server took the same room of a neighbor between them
     206,  # whoever took a slice over had not heard of a hold
+    171,  # canaries waited, out of traffic, for one that waited for their room
+    668,  # the same, with nobody left who could have helped
 )
 """Seeds that once broke a law, with what it was; kept for ever."""
 

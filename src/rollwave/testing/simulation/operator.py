@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import replace
-
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions
 from rollwave.domain.commands import Action
@@ -30,7 +28,6 @@ from rollwave.testing.simulation.store import StoreDownError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rollwave.domain.config import DeploymentConfig
     from rollwave.domain.model import State
     from rollwave.testing.simulation.scenario import GroupPlan
     from rollwave.testing.simulation.world import World
@@ -111,7 +108,7 @@ class Operator:
                 self._releases.plan,
                 group,
                 kind=kind,
-                config=self._config(),
+                config=config_of(self._dice),
                 goal=self._goal() if kind is Kind.ROLLOUT else None,
                 starts=not self._dice.chance(0.2),
                 actor="ann",
@@ -127,13 +124,6 @@ class Operator:
             return int(str(busy.facts["deployment_id"]))
         self._world.oracle.acknowledged.add(key.key)
         return int(deployment_id)
-
-    def _config(self) -> DeploymentConfig:
-        config = config_of(self._dice)
-        if self._world.scenario.troubles or len(self._world.scenario.groups) == 1:
-            return config
-        # Several canaries on servers of a neighbor that may spare only one wait for each other until a person helps.
-        return replace(config, canary_count=min(1, config.canary_count))
 
     def _goal(self) -> PackageRef:
         if Trouble.BAD_VERSION in self._world.scenario.troubles and self._dice.chance(0.4):
