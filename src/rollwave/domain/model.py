@@ -134,7 +134,7 @@ class PackageRef(Struct, frozen=True, kw_only=True):
     version: str
 
 
-class Instance(Struct, frozen=True, kw_only=True):
+class Instance(Struct, frozen=True, kw_only=True, array_like=True):
     """
     One app on one server, with its traffic flags.
 
@@ -176,7 +176,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     stage: Stage
 
 
-class Target(Struct, frozen=True, kw_only=True):
+class Target(Struct, frozen=True, kw_only=True, array_like=True):
     """
     One instance inside one deployment.
 

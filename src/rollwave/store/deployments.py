@@ -70,10 +70,9 @@ def _open_slices(deployment_id: int) -> dict[int, model.Slice]:
 
 def targets_of(deployment_id: int) -> dict[int, model.Target]:
     """Return the targets of a deployment by instance id, in rolling order, as the last record left them."""
-    found = fetch_packed(
-        rows.TARGET, "FROM store_target t WHERE t.deployment_id = %s ORDER BY t.position", deployment_id
-    )
-    return {row[0]: rows.target(row) for row in found}
+    where = "FROM store_target t WHERE t.deployment_id = %s ORDER BY t.position"
+    found = fetch_packed(model.Target, rows.TARGET, where, deployment_id)
+    return {target.instance_id: target for target in found}
 
 
 def due(now: datetime) -> list[int]:

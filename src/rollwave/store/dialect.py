@@ -9,14 +9,17 @@ lock is free: the event loop next to it goes on.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from django.db import connection, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+V = TypeVar("V")
 
 
 def recordset(*columns: str) -> str:
@@ -52,6 +55,11 @@ def json_text(**members: str) -> str:
     return f"json_object({listed})"
 
 
+def packed(kind: type[msgspec.Struct], **fields: str) -> str:
+    """Return the expression that packs a value of *kind*, a struct that is a list in JSON, from one for each field."""
+    return f"json_array({', '.join(fields[name] for name in kind.__struct_fields__)})"
+
+
 def pack(rows: Sequence[Sequence[object]]) -> str:
     """Return the parameter of a `recordset`; a value that is no scalar becomes JSON text, a time is in UTC."""
     return msgspec.json.encode(rows).decode()
@@ -62,11 +70,6 @@ def timestamp(at: datetime) -> str:
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
     return at.isoformat(" ").removesuffix("+00:00")
-
-
-def moment(stored: str) -> datetime:
-    """Return the time that `fetch_packed` read from a datetime column."""
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 @contextmanager
@@ -93,15 +96,16 @@ def execute(statement: str, *parameters: str | int | None) -> int:
         return int(cursor.rowcount)
 
 
-def fetch_packed(columns: str, rest: str, *parameters: str | int) -> list[list[Any]]:
+def fetch_packed(kind: type[V], expression: str, rest: str, *parameters: str | int) -> list[V]:
     """
-    Run ``SELECT columns rest``; return its rows as lists, times among them as text.
+    Run ``SELECT expression rest``, where the expression has `packed` a value of *kind*; return the values.
 
-    For thousands of rows: read one by one each would take the interpreter's lock from the event loop.
+    For thousands of rows: read one by one, each would take the interpreter's lock from the event loop.
     """
-    one_by_one = f"SELECT json_array({columns}) AS packed {rest}"
-    ((text,),) = fetch(f"SELECT '[' || group_concat(packed) || ']' FROM ({one_by_one})", *parameters)
-    return [] if text is None else msgspec.json.decode(text, type=list[list[Any]])
+    one_by_one = f"SELECT {expression} AS value {rest}"
+    ((text,),) = fetch(f"SELECT '[' || group_concat(value) || ']' FROM ({one_by_one})", *parameters)
+    # Not strict, for SQLite's booleans are numbers.
+    return [] if text is None else msgspec.json.decode(text, type=list[kind], strict=False)  # type: ignore[valid-type]
 
 
 def fetch(statement: str, *parameters: str | int) -> Sequence[tuple[Any, ...]]:

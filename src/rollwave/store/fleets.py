@@ -1,12 +1,14 @@
 """Groups: their instances, and who shares servers with whom."""
-# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+# statements are put together from constants; values are always parameters
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import F, Q
+from msgspec.structs import replace
 
+from rollwave.domain import model
 from rollwave.domain.errors import NotFoundError
 from rollwave.domain.model import Kind, PackageRef, Phase
 from rollwave.domain.neighbors import is_working, neighbor
@@ -20,7 +22,6 @@ from rollwave.store.models import FINAL_PHASES, Deployment, Group, Instance
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from rollwave.domain import model
     from rollwave.domain.model import Neighbor
 
 
@@ -62,8 +63,11 @@ def _ended(group_id: int) -> list[tuple[Kind, PackageRef, Phase]]:
 
 def instances_of(group_id: int, *, busy_servers: frozenset[str] = frozenset()) -> tuple[model.Instance, ...]:
     """Return every instance of a group, oldest first."""
-    found = fetch_packed(rows.INSTANCE, f"FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
-    return tuple(rows.instance(row, busy_servers=busy_servers) for row in found)
+    where = f"FROM {rows.INSTANCES} WHERE i.group_id = %s ORDER BY i.id"
+    found = fetch_packed(model.Instance, rows.INSTANCE, where, group_id)
+    if not busy_servers:
+        return tuple(found)
+    return tuple(replace(one, busy_elsewhere=one.server in busy_servers) for one in found)
 
 
 def sharing_with(group: str) -> Sequence[GroupVersion]:
@@ -89,9 +93,11 @@ def busy_servers(group_id: int, sharing: Sequence[GroupVersion], *, but_for: int
     """
     if not sharing:
         return frozenset()
-    found = fetch(
+    found = fetch_packed(
+        rows.InstanceWithTarget,
+        rows.INSTANCE_WITH_TARGET,
         f"""
-        SELECT {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
+        FROM {rows.INSTANCES}
         JOIN store_instance mine ON mine.server_id = i.server_id AND mine.group_id = %s
         LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
         WHERE i.group_id NOT IN (mine.group_id, %s) AND (i.failed OR t.instance_id IS NOT NULL)
@@ -99,8 +105,7 @@ def busy_servers(group_id: int, sharing: Sequence[GroupVersion], *, but_for: int
         group_id,
         group_id if but_for is None else but_for,
     )
-    others = map(rows.instance_with_target, found)
-    return frozenset(instance.server for instance, target in others if is_working(instance, target))
+    return frozenset(one.instance.server for one in found if is_working(one.instance, one.target))
 
 
 def neighbors_of(group_id: int, sharing: Sequence[GroupVersion]) -> tuple[Neighbor, ...]:
@@ -114,19 +119,13 @@ def neighbors_of(group_id: int, sharing: Sequence[GroupVersion]) -> tuple[Neighb
 
 def _neighbor(group: GroupVersion, *, seen_by: int) -> Neighbor:
     current = active(group.id)
-    moving = fetch(
-        f"""
-        SELECT {rows.TARGET} FROM {rows.MOVING}
-        JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s
-        """,
-        group.id,
-    )
-    targets = map(rows.target, moving)
+    where = f"FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s"
+    moving = fetch_packed(model.Target, rows.TARGET, where, group.id)
     settings = Group.objects.values_list("config", flat=True).get(id=group.id)
     return neighbor(
         group.name,
         fleet=instances_of(group.id, busy_servers=busy_servers(group.id, sharing_with(group.name), but_for=seen_by)),
-        targets={target.instance_id: target for target in targets},
+        targets={target.instance_id: target for target in moving},
         deployment=deployment_value(current) if current else None,
         max_unavailable_percent=codec.config(settings).max_unavailable_percent,
     )

@@ -3,26 +3,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from rollwave.domain.config import FailurePolicy
-from rollwave.domain.model import Course, Standing
+from rollwave.domain.model import Course, Standing, Target
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import Host, HostPlan
 from rollwave.ports.packages import SignedPackage
 from rollwave.ports.store import Job
 from rollwave.store import codec, rows
-from rollwave.store.dialect import fetch_packed, moment, pack, recordset
+from rollwave.store.dialect import fetch_packed, pack, packed, recordset
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from rollwave.domain.model import Target
     from rollwave.store.models import Group, Package, Slice
 
-_PLACE = "s.name, s.address, i.port, i.reserved_until"
+
+class _Place(Struct, frozen=True, array_like=True):
+    """A target and where it is."""
+
+    target: Target
+    server: str
+    address: str
+    port: int
+    reserved_until: datetime | None
+
+
+_PLACE = packed(
+    _Place, target=rows.TARGET, server="s.name", address="s.address", port="i.port", reserved_until="i.reserved_until"
+)
 
 _PLACES = f"""
 FROM {recordset("instance_id")}
@@ -38,11 +51,10 @@ def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
     )
     make = _JobMaker(deployment, now=now)
     named = pack([[instance_id] for instance_id in slice_row.instance_ids])
-    packed = fetch_packed(f"{rows.TARGET}, {_PLACE}", _PLACES, named, slice_row.deployment_id)
-    found = [(rows.target(row[:-4]), *row[-4:]) for row in packed]
+    places = fetch_packed(_Place, _PLACE, _PLACES, named, slice_row.deployment_id)
     if slice_row.course == Course.PRESTAGE.value:
-        return tuple(make(target, *place) for target, *place in found if target.standing is Standing.PENDING)
-    return tuple(make(target, *place) for target, *place in found if target.slice == slice_row.number)
+        return tuple(make(place) for place in places if place.target.standing is Standing.PENDING)
+    return tuple(make(place) for place in places if place.target.slice == slice_row.number)
 
 
 def signed_package(row: Package) -> SignedPackage:
@@ -98,14 +110,15 @@ class _JobMaker:
             keep_versions=group.keep_versions,
         )
 
-    def __call__(self, target: Target, server: str, address: str, port: int, reserved: str | None) -> Job:
-        group = self._group
-        reserved_until = None if reserved is None else moment(reserved)
+    def __call__(self, place: _Place) -> Job:
+        group, server, address, port = self._group, place.server, place.address, place.port
+        # SQLite's times say no zone.
+        reserved_until = place.reserved_until and place.reserved_until.replace(tzinfo=UTC)
         name = f"{group.name}/{server}:{port}"
         path = _for_instance(self._path, server=server, port=port)
         host = Host(instance=name, server=server, address=address, port=port, deploy_path=path)
         return Job(
-            target=target,
+            target=place.target,
             plan=self._plan(host=host),
             member=Member(pool=group.pool, name=name, address=address, port=port) if group.balancer else None,
             balancer=group.balancer,

@@ -1,15 +1,15 @@
 """Instances as the API shows them: flags, version, and whether they are in traffic and why not."""
-# ruff: noqa: S608  # statements are put together from constants; values are always parameters
+# statements are put together from constants; values are always parameters
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from msgspec import Struct
 from pydantic import Field
 
 from rollwave.domain.model import Instance, Target
 from rollwave.domain.traffic import wants_traffic
 from rollwave.store import rows
-from rollwave.store.dialect import fetch
+from rollwave.store.dialect import fetch_packed, packed
 from rollwave.web.api.output import Output
 
 
@@ -34,14 +34,31 @@ class InstanceOut(Output):
     version: str | None = Field(description="Version of the process that was last proven to run.")
 
 
+class _Row(Struct, frozen=True, array_like=True):
+    app: str
+    address: str
+    hold_by: str
+    hold_reason: str
+    instance: Instance
+    target: Target | None
+
+
+_ROW: Final = packed(
+    _Row,
+    app="a.name",
+    address="s.address",
+    hold_by="i.hold_by",
+    hold_reason="i.hold_reason",
+    instance=rows.INSTANCE,
+    target=rows.MAYBE_TARGET,
+)
+
 _INSTANCES: Final = f"""
-SELECT a.name, s.address, i.hold_by, i.hold_reason, {rows.TARGET}, {rows.INSTANCE} FROM {rows.INSTANCES}
+FROM {rows.INSTANCES}
 JOIN store_app a ON a.id = g.app_id LEFT JOIN {rows.MOVING} ON t.instance_id = i.id
 """
 
-_MOVING: Final = f"""
-SELECT {rows.TARGET} FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s
-"""
+_MOVING: Final = f"FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance_id WHERE i.group_id = %s"
 
 
 def everywhere() -> list[InstanceOut]:
@@ -66,7 +83,7 @@ def one(instance_id: int) -> InstanceOut:
 
 def moving_targets(group_id: int) -> dict[int, Target]:
     """Return the targets, by instance, that a group's active deployment has out of traffic, or is about to."""
-    return {target.instance_id: target for target in map(rows.target, fetch(_MOVING, group_id))}
+    return {target.instance_id: target for target in fetch_packed(Target, rows.TARGET, _MOVING, group_id)}
 
 
 def is_in_traffic(instance: Instance, moving: Target | None) -> bool:
@@ -74,27 +91,26 @@ def is_in_traffic(instance: Instance, moving: Target | None) -> bool:
     return wants_traffic(instance, moving) is True
 
 
-def _shown_all(statement: str, *parameters: int) -> list[InstanceOut]:
-    return [_shown(row) for row in fetch(statement, *parameters)]
+def _shown_all(rest: str, *parameters: int) -> list[InstanceOut]:
+    return [_shown(row) for row in fetch_packed(_Row, _ROW, rest, *parameters)]
 
 
-def _shown(row: Sequence[Any]) -> InstanceOut:
-    app, address, hold_by, hold_reason, *known = row
-    instance, moving = rows.instance_with_target(known)
+def _shown(row: _Row) -> InstanceOut:
+    instance, moving = row.instance, row.target
     group, _, place = instance.name.partition("/")
     in_traffic = is_in_traffic(instance, moving)
     # The values come from the database: nothing is left to validate.
     return InstanceOut.model_construct(
         name=instance.name,
         group=group,
-        app=app,
+        app=row.app,
         server=instance.server,
         site=instance.site,
-        address=address,
+        address=row.address,
         port=int(place.rpartition(":")[2]),
         hold=instance.hold,
-        hold_by=hold_by,
-        hold_reason=hold_reason,
+        hold_by=row.hold_by,
+        hold_reason=row.hold_reason,
         failed=instance.failed,
         new=instance.new,
         offline=instance.offline,

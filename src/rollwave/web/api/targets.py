@@ -1,16 +1,17 @@
 """Targets of a deployment: one row an instance, in rolling order; made for tens of thousands."""
-# ruff: noqa: S608  # the statement is put together from constants; values are always parameters
+# the statement is put together from constants; values are always parameters
 
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
+from msgspec import Struct
 from ninja import Router
 from pydantic import Field
 
 from rollwave.domain import errors
 from rollwave.domain.model import Instance, Standing, Target
 from rollwave.store import rows
-from rollwave.store.dialect import fetch
+from rollwave.store.dialect import fetch_packed, packed
 from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web.api.errors import answers
 from rollwave.web.api.instances import is_in_traffic, moving_targets
@@ -48,8 +49,15 @@ class TargetOut(Output):
     in_traffic: bool
 
 
+class _Row(Struct, frozen=True, array_like=True):
+    target: Target
+    instance: Instance
+
+
+_ROW: Final = packed(_Row, target=rows.TARGET, instance=rows.INSTANCE)
+
 _TARGETS: Final = f"""
-SELECT {rows.TARGET}, {rows.INSTANCE} FROM store_target t
+FROM store_target t
 JOIN ({rows.INSTANCES}) ON i.id = t.instance_id
 WHERE t.deployment_id = %s ORDER BY t.position
 """
@@ -67,11 +75,9 @@ def list_targets(
     # Once it is over, another deployment may have an instance out of traffic.
     later = moving_targets(deployment.group_id) if deployment.phase in FINAL_PHASES else None
     shown = [
-        _shown(instance, target, target if later is None else later.get(target.instance_id))
-        for instance, target in map(rows.instance_with_target, fetch(_TARGETS, deployment_id))
-        if target is not None
-        and (batch is None or target.batch == batch)
-        and (standing is None or target.standing is standing)
+        _shown(row.instance, row.target, row.target if later is None else later.get(row.target.instance_id))
+        for row in fetch_packed(_Row, _ROW, _TARGETS, deployment_id)
+        if (batch is None or row.target.batch == batch) and (standing is None or row.target.standing is standing)
     ]
     # The values come from the database: to have them validated once more would take longer than all the rest.
     return HttpResponse(encode(shown), content_type="application/json")
