@@ -102,7 +102,7 @@ class GiveUp(Struct, frozen=True, kw_only=True):
 Command = Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
 
 
-class Settlement(Struct, frozen=True, kw_only=True):
+class Settlement(Struct, frozen=True, kw_only=True, gc=False):
     """
     What one target has become.
 

@@ -134,7 +134,7 @@ class PackageRef(Struct, frozen=True, kw_only=True):
     version: str
 
 
-class Instance(Struct, frozen=True, kw_only=True, array_like=True):
+class Instance(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """
     One app on one server, with its traffic flags.
 
@@ -168,7 +168,7 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True):
         return not (self.hold or self.offline)
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class Failure(Struct, frozen=True, kw_only=True, gc=False):
     """Why a stage failed: a stable dotted code, a sentence, the stage."""
 
     code: str
@@ -176,7 +176,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     stage: Stage
 
 
-class Target(Struct, frozen=True, kw_only=True, array_like=True):
+class Target(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """
     One instance inside one deployment.
 

@@ -51,7 +51,7 @@ Own = Callable[[], Awaitable[None]]
 """Makes sure of a slice; see `Effects.perform`."""
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     """
     What is known about a stage.
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from rollwave.domain.commands import SliceReported
 from rollwave.domain.decide import decide
 from rollwave.domain.errors import FencedError, RecalledError, StateConflictError
@@ -66,8 +68,7 @@ class Session:
         self.unreported = [] if reported else [*self.unreported, *settled]
 
 
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Entry:
+class _Entry(Struct, frozen=True, kw_only=True, eq=False, gc=False):
     session: Session
     transitions: Sequence[Transition]
     settlement: Settlement | None

@@ -22,7 +22,6 @@ from rollwave.engine.recorder import Session
 from rollwave.ports.store import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import timedelta
 
     from rollwave.domain.model import Failure, Target
@@ -91,7 +90,9 @@ class SliceRunner:
     async def _drive_all(self, session: Session) -> None:
         async with asyncio.TaskGroup() as group:
             lease = group.create_task(self._keep_lease(session))
-            await _all(group.create_task(self._chain(session, job).drive()) for job in session.claim.jobs)
+            async with asyncio.TaskGroup() as targets:
+                for job in session.claim.jobs:
+                    targets.create_task(self._chain(session, job).drive())
             lease.cancel()
 
     def _chain(self, session: Session, job: Job) -> _Chain:
@@ -100,7 +101,9 @@ class SliceRunner:
     async def _prestage(self, session: Session) -> None:
         async with asyncio.TaskGroup() as group:
             lease = group.create_task(self._keep_lease(session))
-            await _all(group.create_task(self._prestage_one(session, job)) for job in session.claim.jobs)
+            async with asyncio.TaskGroup() as targets:
+                for job in session.claim.jobs:
+                    targets.create_task(self._prestage_one(session, job))
             lease.cancel()
         await self._recorder.record(session, done=True)
 
@@ -119,12 +122,6 @@ class SliceRunner:
         while True:
             await self._clock.sleep(self._lease.total_seconds() / 3)
             await self._recorder.record(session)
-
-
-async def _all(tasks: Iterable[asyncio.Task[None]]) -> None:
-    waiting = list(tasks)
-    if waiting:
-        await asyncio.wait(waiting)
 
 
 class _Chain:

@@ -39,7 +39,7 @@ class HostState(Enum):
     FAILED = "failed"
 
 
-class Host(Struct, frozen=True, kw_only=True):
+class Host(Struct, frozen=True, kw_only=True, gc=False):
     """
     One instance's place in the world, as an executor sees it.
 
@@ -58,7 +58,7 @@ class Host(Struct, frozen=True, kw_only=True):
     deploy_path: str
 
 
-class HostPlan(Struct, frozen=True, kw_only=True):
+class HostPlan(Struct, frozen=True, kw_only=True, gc=False):
     """
     Everything the driver needs for one deployment on one instance; written once under its content hash.
 
@@ -91,7 +91,7 @@ class HostPlan(Struct, frozen=True, kw_only=True):
     keep_versions: int = 5
 
 
-class HostCommand(Struct, frozen=True, kw_only=True):
+class HostCommand(Struct, frozen=True, kw_only=True, gc=False):
     """
     One command to one host.
 

@@ -76,7 +76,7 @@ class CommandKey(Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Job(Struct, frozen=True, kw_only=True):
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """
     One target of a claimed slice, with all that its effects need.
 
@@ -120,7 +120,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...]
 
 
-class Transition(Struct, frozen=True, kw_only=True, array_like=True):
+class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One target's stage began or ended. Durable before the effect that follows it. As JSON, a list in this order."""
 
     instance_id: int
@@ -131,7 +131,7 @@ class Transition(Struct, frozen=True, kw_only=True, array_like=True):
     failure: Failure | None = None
 
 
-class SliceRecord(Struct, frozen=True, kw_only=True):
+class SliceRecord(Struct, frozen=True, kw_only=True, gc=False):
     """
     What a worker writes about its slice; also renews the lease.
 
