@@ -20,7 +20,10 @@ from rollwave.store.dialect import fetch_packed, pack, packed, recordset
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
-    from rollwave.store.models import Group, Package, Slice
+    from collections.abc import Sequence
+
+    from rollwave.ports.store import SliceKey
+    from rollwave.store.models import Group, Package
 
 
 class _Place(Struct, frozen=True, array_like=True):
@@ -44,17 +47,16 @@ JOIN store_instance i ON i.id = t.instance_id JOIN store_server s ON s.id = i.se
 """
 
 
-def jobs_of(slice_row: Slice, *, now: datetime) -> tuple[Job, ...]:
+def jobs_of(key: SliceKey, *, course: Course, instance_ids: Sequence[int], now: datetime) -> tuple[Job, ...]:
     """Return a job for every target of a slice that is not settled; for a prestage, that has not begun."""
-    deployment = Deployment.objects.select_related("group__app", "goal__app", "previous").get(
-        id=slice_row.deployment_id
-    )
+    deployment_id, number = key
+    deployment = Deployment.objects.select_related("group__app", "goal__app", "previous").get(id=deployment_id)
     make = _JobMaker(deployment, now=now)
-    named = pack([[instance_id] for instance_id in slice_row.instance_ids])
-    places = fetch_packed(_Place, _PLACE, _PLACES, named, slice_row.deployment_id)
-    if slice_row.course == Course.PRESTAGE.value:
+    named = pack([[instance_id] for instance_id in instance_ids])
+    places = fetch_packed(_Place, _PLACE, _PLACES, named, deployment_id)
+    if course is Course.PRESTAGE:
         return tuple(make(place) for place in places if place.target.standing is Standing.PENDING)
-    return tuple(make(place) for place in places if place.target.slice == slice_row.number)
+    return tuple(make(place) for place in places if place.target.slice == number)
 
 
 def signed_package(row: Package) -> SignedPackage:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from django.db.models import F, Q
@@ -25,6 +26,12 @@ INSERT INTO store_counter (name, value) VALUES ('epoch', 1)
 ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
 """
 
+_TAKE = """
+UPDATE store_slice SET owner = %s, lease_until = %s, epoch = %s
+WHERE deployment_id = %s AND number = %s AND NOT closed AND (owner = '' OR lease_until <= %s)
+RETURNING course, recalls, instance_ids
+"""
+
 _RENEW = f"""
 UPDATE store_slice SET lease_until = fresh.lease_until
 FROM {recordset("deployment_id", "number", "epoch", "recalls", "lease_until")}
@@ -40,13 +47,13 @@ def _held_by_nobody(now: datetime) -> Q:
 def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
     """Take a slice that nobody holds, under a new epoch; None where somebody does, or it is closed."""
     deployment_id, number = key
-    wanted = Slice.objects.filter(deployment_id=deployment_id, number=number)
-    if not wanted.filter(_held_by_nobody(now)).update(owner=owner, lease_until=lease_until):
-        return None
     ((epoch,),) = fetch(_NEXT_EPOCH)
-    wanted.update(epoch=epoch)
-    row = wanted.get()
-    return Claim(key=key, course=Course(row.course), epoch=epoch, recalls=row.recalls, jobs=jobs_of(row, now=now))
+    taken = fetch(_TAKE, owner, timestamp(lease_until), epoch, deployment_id, number, timestamp(now))
+    if not taken:
+        return None
+    ((course, recalls, instance_ids),) = taken
+    jobs = jobs_of(key, course=Course(course), instance_ids=json.loads(instance_ids), now=now)
+    return Claim(key=key, course=Course(course), epoch=epoch, recalls=recalls, jobs=jobs)
 
 
 def renew(records: Sequence[SliceRecord]) -> None:
