@@ -52,6 +52,7 @@ class Dispatcher:
         self._offload = offload
         self._nudged = asyncio.Event()
         self._moved: set[str] = set()
+        self._waiting: set[int] = set()
         self._looked_at = clock.now()
 
     def nudge(self, loaded: Loaded | None = None) -> None:
@@ -92,7 +93,9 @@ class Dispatcher:
                 await self._offload(self._releases.follow_rollback, aborted_id, group, goal, now=self._clock.now())
             except RollwaveError as error:
                 # It stays asked for: an operator may have to lift a hold first.
-                log.warning("rollback_waits", deployment=aborted_id, code=error.code, reason=error.message)
+                if aborted_id not in self._waiting:
+                    self._waiting.add(aborted_id)
+                    log.warning("rollback_waits", deployment=aborted_id, code=error.code, reason=error.message)
 
     async def _tell_neighbors(self) -> None:
         """Groups that share servers with one that moved may have room now."""

@@ -141,7 +141,7 @@ def what_happened(document: dict[str, Any], verb: str) -> str:
     if document["kind"] == "rollback" and verb == "rollback":
         done = f"rolls back to {document['goal_version']}"
     elif abort.get("rollback_to") and document["followed_by"] is not None:
-        done = f"given up, and rolled back to {abort['rollback_to']} by deployment {document['followed_by']}"
+        done = f"given up, and followed by deployment {document['followed_by']}"
     elif abort.get("rollback_to"):
         done = f"given up; the rollback to {abort['rollback_to']} follows as soon as nothing is in flight"
     else:

@@ -174,6 +174,7 @@ class Oracle:
             name not in self._sight.excused
             and self._sight.in_traffic(one) is not (entry.stage is Stage.MARKUP)
             and not self._sight.was_flagged_recently(one)
+            and not (entry.stage is Stage.MARKUP and self._sight.was_put_wrong_recently(one))
         ):
             self._sight.fail("I12", f"{entry.stage.name} of {name} is recorded as done; the balancer disagrees")
 
@@ -187,6 +188,10 @@ class Oracle:
     def forgot(self, group: str) -> None:
         """A balancer restarted, and everybody is in traffic: what is wrong now is not the engine's doing."""
         self._traffic.forgot(group)
+
+    def answers_again(self, group: str) -> None:
+        """Balancer or store can be reached again: what flags call for can be done from now on."""
+        self._sight.answers_since[group] = self._sight.now()
 
     def served(self, name: str) -> None:
         """A client sent a request."""
@@ -252,8 +257,10 @@ class Oracle:
                 self._sight.fail(
                     "I17", f"{name} is shown as {self._sight.instance(one).version} and runs {host.running}"
                 )
-            # Who was held meanwhile comes back in its own time (I26).
-            is_wanted_out = self._sight.changed_at.get(one, -1) > self._created_at[deployment_id]
+            # Who was held meanwhile comes back in its own time, and so does who was taken out too late (I26).
+            is_wanted_out = self._sight.changed_at.get(one, -1) > self._created_at[
+                deployment_id
+            ] or self._sight.was_put_wrong_recently(one)
             if not self._sight.in_traffic(one) and not is_wanted_out:
                 self._sight.fail("I18", f"d{deployment_id} succeeded, {name} is out of traffic")
             if not self._world.scenario.troubles:

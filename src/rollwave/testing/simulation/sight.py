@@ -33,6 +33,8 @@ class Sight:
         changed_at: When an operator last changed a flag, by instance.
         proven: Version that was last proven to run, by name; None after whatever may have changed that.
         excused: Names of those whose traffic a balancer that forgot has put wrong.
+        forgot_at: When a balancer last forgot who is out, by group.
+        answers_since: When balancer and store could be reached again, by group.
         drains: Names of those that such a balancer had let in, and that still have requests in flight.
     """
 
@@ -46,6 +48,8 @@ class Sight:
         self.changed_at: dict[int, float] = {}
         self.proven: dict[str, str | None] = {}
         self.excused: set[str] = set()
+        self.forgot_at: dict[str, float] = {}
+        self.answers_since: dict[str, float] = {}
         self.drains: set[str] = set()
 
     def know(self, instance_id: int, name: str, group: str, server: str) -> None:
@@ -77,8 +81,22 @@ class Sight:
         return [one for one, its in self.servers.items() if its == server and one != instance_id]
 
     def was_flagged_recently(self, instance_id: int) -> bool:
-        """Return whether an operator changed a flag a moment ago."""
-        return self.now() - self.changed_at.get(instance_id, -GRACE_S) < GRACE_S
+        """Return whether an operator changed a flag a moment ago, or before the balancer could be told."""
+        if instance_id not in self.changed_at:
+            return False
+        group = self.groups[instance_id]
+        told_at = max(self.changed_at[instance_id], self.answers_since.get(group, -GRACE_S))
+        is_down = self.world.store_is_down or self.world.balancers[group].is_down
+        return is_down or self.now() - told_at < GRACE_S
+
+    def was_put_wrong_recently(self, instance_id: int) -> bool:
+        """
+        Return whether its balancer forgot a moment ago.
+
+        Who is then taken out again may have been put in by its worker while that call was on its way: both were right
+        when they were made, and the keeper looks again at once.
+        """
+        return self.now() - self.forgot_at.get(self.groups[instance_id], -GRACE_S) < GRACE_S
 
     def is_underway(self, instance_id: int) -> bool:
         """Return whether its group's deployment has it out, or is about to."""

@@ -112,9 +112,10 @@ class Storm:
     def _calm(self) -> None:
         self._world.post_is_bad = False
         self._world.executor.trouble = 0.0
-        for balancer in self._world.balancers.values():
+        for name, balancer in self._world.balancers.items():
             balancer.trouble = 0.0
             balancer.is_down = False
+            self._world.oracle.answers_again(name)
         self._world.executor.release_all()
 
     async def _crash(self) -> None:
@@ -137,6 +138,8 @@ class Storm:
             self._world.store_delay_s = self._dice.between(0.5, 6)
         await asyncio.sleep(self._dice.after(5))
         self._world.store_is_down = False
+        for name in self._world.balancers:
+            self._world.oracle.answers_again(name)
         self._world.store_delay_s = 0.0
         self._world.history.add("storm", "store works")
 
@@ -165,6 +168,7 @@ class Storm:
         self._world.history.add("storm", f"balancer of {name} is down")
         await asyncio.sleep(self._dice.after(15))
         balancer.is_down = False
+        self._world.oracle.answers_again(name)
         self._world.history.add("storm", f"balancer of {name} works")
 
     async def _balancer_forgets(self) -> None:

@@ -123,6 +123,7 @@ class TrafficLaws:
 
     def forgot(self, group: str) -> None:
         """A balancer restarted, and everybody is in traffic: what is wrong now is not the engine's doing."""
+        self._sight.forgot_at[group] = self._sight.now()
         for one, its_group in self._sight.groups.items():
             if its_group == group and self.wants_in(one) is not True:
                 self._sight.excused.add(self._sight.names[one])

@@ -110,6 +110,9 @@ def _write_instances(todo: Collection[Change], inventory: Inventory) -> set[int]
         [Instance(group_id=groups[one.group], server_id=servers[one.server], port=one.port) for one in places]
     )
     gone = [inventory.instances[change.place] for change in todo if change.place and change.do is Do.DELETE]
+    if gone:
+        # Before they go, too: afterwards these groups may share no server with those whose room they were part of.
+        fleets.touch(groups.values())
     for start in range(0, len(gone), 500):
         Instance.objects.filter(id__in=gone[start : start + 500]).delete()
     return set(groups.values())
