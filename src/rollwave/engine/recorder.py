@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 WRITES: Final = 2
 """Most transactions that are handed over at a time: one that is being written, and the one after it."""
 
+WORTH_ANOTHER: Final = 200
+"""How many reports have to wait for a transaction to be handed over before the one before it is done."""
+
 MOST_ENTRIES: Final = 5000
 """Most reports of one transaction: larger ones would gain nothing and make each report wait longer."""
 
@@ -120,7 +123,7 @@ class Recorder:
             written=asyncio.get_running_loop().create_future(),
         )
         self._entries.append(entry)
-        if len(self._entries) == 1 and len(self._writers) < WRITES:
+        if not self._writers or (len(self._writers) < WRITES and len(self._entries) >= WORTH_ANOTHER):
             self._writers.add(asyncio.get_running_loop().create_task(self._write_all()))
         return entry.written
 
