@@ -157,11 +157,6 @@ def lost_messages_stay_lost(patch):
     )
 
 
-def brake_is_judged_last(patch):
-    judge = progress._judge_brake
-    patch.setattr(progress, "STEPS", (*(step for step in progress.STEPS if step is not judge), judge))
-
-
 def held_stay_in_the_plan(patch):
     patch.setattr(progress, "STEPS", tuple(step for step in progress.STEPS if step is not progress._let_leave))
 
@@ -194,7 +189,6 @@ BUGS = (
     neighbors_do_not_matter,
     nobody_keeps_the_traffic,
     lost_messages_stay_lost,
-    brake_is_judged_last,
     held_stay_in_the_plan,
     sleepers_call_balancers,
 )

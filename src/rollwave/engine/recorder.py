@@ -235,9 +235,10 @@ def _without_recalled(entries: list[_Entry]) -> list[_Entry]:
 
 def _report(session: Session, entries: Iterable[_Entry]) -> SliceReported | None:
     """Return what a decision has to hear: failures at once, the rest once the slice is over; None where it can wait."""
-    settled = [entry.settlement for entry in entries if entry.settlement]
-    failing = tuple(entry.failing for entry in entries if entry.failing)
-    done = any(entry.done for entry in entries)
+    telling = [entry for entry in entries if entry.settlement or entry.failing or entry.done]
+    settled = [entry.settlement for entry in telling if entry.settlement]
+    failing = tuple(entry.failing for entry in telling if entry.failing)
+    done = any(entry.done for entry in telling)
     is_over = bool(settled) and len(settled) == session.open_count
     any_failed = any(settlement.standing is Standing.FAILED for settlement in settled)
     if not (failing or done or is_over or any_failed):

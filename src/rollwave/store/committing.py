@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rollwave.domain.errors import StateConflictError
 from rollwave.domain.evolve import touched
-from rollwave.domain.model import Progress, Stage, Standing
+from rollwave.domain.model import Instance, Progress, Stage, Standing, Target
 from rollwave.domain.progress import next_due
 from rollwave.ports.store import Loaded, Transition
 from rollwave.store import codec, keys, leases
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.domain.decide import Decision
-    from rollwave.domain.model import Failure, State, Target
+    from rollwave.domain.model import Failure, State
     from rollwave.ports.store import CommandKey, SliceRecord
 
 _SEE = f"""
@@ -36,26 +36,13 @@ AND store_target.slice = fresh.slice AND store_target.attempt = fresh.attempt
 AND store_target.standing = '{Standing.IN_FLIGHT.value}'
 """
 
-_TARGET_COLUMNS = (
-    "deployment_id",
-    "instance_id",
-    "standing",
-    "attempt",
-    "entry",
-    "slice",
-    "stage",
-    "progress",
-    "failure",
-    "restored",
-)
-
 # Both columns of the index come from the fresh rows: with one of them given apart, SQLite reads the whole deployment
 # for each of them.
 _CHANGE_TARGETS = f"""
 UPDATE store_target
 SET standing = fresh.standing, attempt = fresh.attempt, entry = fresh.entry, slice = fresh.slice,
     stage = fresh.stage, progress = fresh.progress, failure = fresh.failure, restored = fresh.restored
-FROM {recordset(*_TARGET_COLUMNS)}
+FROM {nested_recordset("deployment_id", item=Target.__struct_fields__)}
 WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 """
 
@@ -66,7 +53,7 @@ WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance
 
 _CHANGE_INSTANCES = f"""
 UPDATE store_instance SET failed = fresh.failed, new = fresh.new, version = fresh.version
-FROM {recordset("id", "failed", "new", "version")} WHERE store_instance.id = fresh.id
+FROM {recordset(*Instance.__struct_fields__)} WHERE store_instance.id = fresh.id
 """
 
 
@@ -157,11 +144,7 @@ def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None
     _write_slices(before, after)
     touched_ids = sorted(touched(decision.facts))
     _write_targets(before, after, touched_ids)
-    instances = [
-        (one.id, one.failed, one.new, one.version)
-        for one in (after.fleet[id_] for id_ in touched_ids)
-        if one is not before.fleet[one.id]
-    ]
+    instances = [after.fleet[one] for one in touched_ids if after.fleet[one] is not before.fleet[one]]
     if instances:
         execute(_CHANGE_INSTANCES, pack(instances))
 
@@ -216,22 +199,8 @@ def _write_targets(before: State, after: State, touched_ids: Sequence[int]) -> N
         if one.standing is Standing.IN_FLIGHT and one.slice == was.slice:
             failing.append((deployment_id, instance_id, one.failure))
         else:
-            changed.append((deployment_id, *_columns(one)))
+            changed.append(one)
     if changed:
-        execute(_CHANGE_TARGETS, pack(changed))
+        execute(_CHANGE_TARGETS, pack([(deployment_id, changed)]))
     if failing:
         execute(_MARK_FAILING, pack(failing))
-
-
-def _columns(one: Target) -> tuple[object, ...]:
-    return (
-        one.instance_id,
-        one.standing,
-        one.attempt,
-        one.entry,
-        one.slice,
-        one.stage,
-        one.progress,
-        one.failure,
-        one.restored,
-    )

@@ -60,7 +60,7 @@ def packed(kind: type[msgspec.Struct], **fields: str) -> str:
     return f"json_array({', '.join(fields[name] for name in kind.__struct_fields__)})"
 
 
-def pack(rows: Sequence[Sequence[object]]) -> str:
+def pack(rows: Sequence[object]) -> str:
     """Return the parameter of a `recordset`; a value that is no scalar becomes JSON text, a time is in UTC."""
     return msgspec.json.encode(rows).decode()
 
