@@ -34,7 +34,7 @@ from rollwave.system import SystemClock, WriterThread, tune_interpreter
 
 DONE = HostReport(state=HostState.SUCCEEDED, running_version="1.1")
 SIZES = (1_000, 10_000, 100_000)
-ROUNDS = 3
+ROUNDS = 5
 """The best of them counts, of the release and of its limit: the machine's disk is not ours alone."""
 
 Statement = tuple[str, Any]

@@ -22,7 +22,7 @@ from rollwave.engine.recorder import Session
 from rollwave.ports.store import Transition
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from rollwave.domain.model import Failure, Target
     from rollwave.engine.effects import Effects, Outcome
@@ -170,7 +170,9 @@ class _Chain:
         target = self._job.target
         # The brake hears of a failure as soon as it is on record, not when the target is back.
         failing = (target.instance_id, self._failure) if stage is Stage.RESTORE and self._failure else None
-        await self._write(self._transition(stage, Progress.RUNNING), failing=failing)
+        # What ended just now and what begins are one moment.
+        at = self._unwritten[-1].at if self._unwritten else self._clock.now()
+        await self._write(self._transition(stage, Progress.RUNNING, at=at), failing=failing)
         self._last = (stage, Progress.RUNNING)
         epoch = self._session.claim.epoch
         outcome = await self._effects.perform(self._job, stage, attempt=target.attempt, epoch=epoch, own=self._own)
@@ -219,14 +221,16 @@ class _Chain:
             entry=self._job.target.entry, stage=stage, policy=policy, failed_before=failed_before
         )
 
-    def _transition(self, stage: Stage, progress: Progress, failure: Failure | None = None) -> Transition:
+    def _transition(
+        self, stage: Stage, progress: Progress, failure: Failure | None = None, *, at: datetime | None = None
+    ) -> Transition:
         target = self._job.target
         return Transition(
             instance_id=target.instance_id,
             attempt=target.attempt,
             stage=stage,
             progress=progress,
-            at=self._clock.now(),
+            at=at or self._clock.now(),
             failure=failure,
         )
 
