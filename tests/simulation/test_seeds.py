@@ -19,6 +19,7 @@ REGRESSIONS = (
     171,  # canaries waited, out of traffic, for one that waited for their room
     3035,  # a hold was let go while the balancer could not be told
     20449,  # the same with a store that was down
+    1046,  # the same, and nobody put it back in until its whole slice was settled
     3036,  # a balancer forgot, and a call to put that right came when the target was on its way back
     668,  # the same, with nobody left who could have helped
 )

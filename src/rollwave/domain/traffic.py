@@ -22,6 +22,9 @@ def wants_traffic(instance: Instance, target: Target | None) -> bool | None:
     if target and target.standing is Standing.VERIFIED:
         return False
     if target and target.standing is Standing.IN_FLIGHT:
+        if (target.stage, target.progress) == (Stage.MARKUP, Progress.SUCCESS):
+            # Its worker is done with it; that it is settled will be known once its whole slice is.
+            return instance.can_take_part
         return False if _is_out_for_work(target) else None
     return not (instance.hold or instance.failed or instance.new or instance.offline)
 

@@ -74,7 +74,7 @@ def test_a_wish_names_the_member(world, goal):
         (Stage.VERIFY, Progress.SUCCESS, False),
         (Stage.RESTORE, Progress.RUNNING, False),
         (Stage.MARKUP, Progress.RUNNING, None),
-        (Stage.MARKUP, Progress.SUCCESS, None),
+        (Stage.MARKUP, Progress.SUCCESS, True),
     ],
 )
 def test_what_a_worker_changes_is_left_alone(world, goal, stage, progress, wanted):

@@ -47,4 +47,13 @@ def test_a_worker_has_the_traffic_in_hand_around_markdown_and_markup(stage, entr
             or (stage is Stage.PROVE and entry is not Entry.PROVE_IN)
             or (stage is Stage.MARKDOWN and progress is Progress.SUCCESS)
         )
-        assert wanted is (False if is_out else None)
+        is_in = (stage, progress) == (Stage.MARKUP, Progress.SUCCESS)
+        assert wanted is (False if is_out else True if is_in else None)
+
+
+@pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=2)), ids=str)
+def test_what_was_marked_up_stays_in_until_its_slice_is_settled_unless_it_is_held_or_offline(flags):
+    """The flags of the time before do not count any more: it has been proven since."""
+    one = instance(1, failed=True, new=True, **dict(zip(("hold", "offline"), flags, strict=True)))
+
+    assert wants_traffic(one, target(Standing.IN_FLIGHT, Stage.MARKUP, Progress.SUCCESS)) is not any(flags)

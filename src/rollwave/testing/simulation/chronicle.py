@@ -183,6 +183,13 @@ class Chronicle:
         last = self._last.get((instance_id, target.attempt))
         return last in ((stage, Progress.RUNNING), (stage, Progress.UNKNOWN))
 
+    def is_back_in(self, instance_id: int) -> bool:
+        """Whether a worker has put a target back in, and the rest of its slice is not settled yet."""
+        target = self.state.targets.get(instance_id)
+        if target is None or target.standing is not Standing.IN_FLIGHT:
+            return False
+        return self._last.get((instance_id, target.attempt)) == (Stage.MARKUP, Progress.SUCCESS)
+
     def is_out_for_work(self, instance_id: int) -> bool | None:
         """Return whether the log has a target of this attempt out of traffic; None while it is on its way out or in."""
         target = self.state.targets.get(instance_id)

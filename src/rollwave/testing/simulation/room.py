@@ -90,4 +90,5 @@ class RoomLaw:
         instance = self._sight.instance(instance_id)
         if instance.new:
             return instance.failed
-        return not self._sight.in_traffic(instance_id) and not self._sight.was_flagged_recently(instance_id)
+        is_coming = self._sight.was_flagged_recently(instance_id) or self._sight.was_put_wrong_recently(instance_id)
+        return not self._sight.in_traffic(instance_id) and not is_coming

@@ -52,12 +52,13 @@ class TrafficLaws:
     def wants_in(self, instance_id: int) -> bool | None:
         """Return whether flags and log want an instance in traffic; None while a worker is changing that (rule 8)."""
         active = self._sight.world.store.active_of(self._sight.groups[instance_id])
-        is_out = (
-            self._sight.chronicles[active].is_out_for_work(instance_id) if active in self._sight.chronicles else False
-        )
+        instance = self._sight.instance(instance_id)
+        chronicle = self._sight.chronicles.get(active) if active is not None else None
+        if chronicle and chronicle.is_back_in(instance_id):
+            return not (instance.hold or instance.offline)
+        is_out = chronicle.is_out_for_work(instance_id) if chronicle else False
         if is_out is not False:
             return False if is_out else None
-        instance = self._sight.instance(instance_id)
         return not (instance.hold or instance.failed or instance.new or instance.offline)
 
     def changed(self, name: str) -> None:
