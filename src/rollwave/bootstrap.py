@@ -31,7 +31,7 @@ from rollwave.settings_file import (
 from rollwave.store import jobs
 from rollwave.store.django_store import DjangoStore
 from rollwave.store.models import Group
-from rollwave.system import SystemClock, WriterThread, tune_interpreter
+from rollwave.system import SystemClock, WriterThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +148,6 @@ def build(
     settings_path = data_dir / SETTINGS_NAME
     settings = read_settings(settings_path)
     clock = SystemClock()
-    tune_interpreter()
     writer = WriterThread()
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:

@@ -112,6 +112,7 @@ class Dispatcher:
 
     async def _follow_rollbacks(self, wanted: Sequence[tuple[int, str, PackageRef]]) -> None:
         """Start the rollbacks that were asked for together with an abort."""
+        self._waiting.intersection_update(aborted_id for aborted_id, _group, _goal in wanted)
         for aborted_id, group, goal in wanted:
             try:
                 await self._offload(self._releases.follow_rollback, aborted_id, group, goal, now=self._clock.now())

@@ -8,7 +8,8 @@ share one write. A worker that takes a slice over goes on from the last record, 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -22,6 +23,7 @@ from rollwave.engine.recorder import Session
 from rollwave.ports.store import Transition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from datetime import datetime, timedelta
 
     from rollwave.domain.model import Failure, Target
@@ -81,33 +83,28 @@ class SliceRunner:
         if claim.recalls:
             # Whoever had the slice before us may have died without hearing of it.
             session.recalls, session.recalled = await self._offload(self._store.held, key)
-        run = self._prestage if claim.course is Course.PRESTAGE else self._drive_all
         try:
-            await run(session)
+            if claim.course is Course.PRESTAGE:
+                await self._for_each_job(session, partial(self._prestage, session))
+                await self._recorder.record(session, done=True)
+            else:
+                await self._for_each_job(session, partial(self._drive, session))
         except* FencedError:
             log.info("slice_fenced", deployment=key[0], slice=key[1], epoch=claim.epoch, owner=self._owner)
 
-    async def _drive_all(self, session: Session) -> None:
+    async def _for_each_job(self, session: Session, work: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
+        """Do *work* on all targets of a slice at once, and keep its lease for as long as that takes."""
         async with asyncio.TaskGroup() as group:
             lease = group.create_task(self._keep_lease(session))
             async with asyncio.TaskGroup() as targets:
                 for job in session.claim.jobs:
-                    targets.create_task(self._chain(session, job).drive())
+                    targets.create_task(work(job))
             lease.cancel()
 
-    def _chain(self, session: Session, job: Job) -> _Chain:
-        return _Chain(job, session=session, recorder=self._recorder, effects=self._effects, clock=self._clock)
+    async def _drive(self, session: Session, job: Job) -> None:
+        await _Chain(job, session=session, recorder=self._recorder, effects=self._effects, clock=self._clock).drive()
 
-    async def _prestage(self, session: Session) -> None:
-        async with asyncio.TaskGroup() as group:
-            lease = group.create_task(self._keep_lease(session))
-            async with asyncio.TaskGroup() as targets:
-                for job in session.claim.jobs:
-                    targets.create_task(self._prestage_one(session, job))
-            lease.cancel()
-        await self._recorder.record(session, done=True)
-
-    async def _prestage_one(self, session: Session, job: Job) -> None:
+    async def _prestage(self, session: Session, job: Job) -> None:
         outcome = await self._effects.prestage(job, epoch=session.claim.epoch)
         if outcome.failure:
             log.warning(

@@ -119,10 +119,10 @@ def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
     """
     seen = []
     for record in records:
-        deployment_id, number = record.key
-        log.add_transitions(deployment_id, number, record.transitions)
-        seen.append((deployment_id, number, _last_of_each(record.transitions)))
-    if any(record.transitions for record in records):
+        if record.transitions:
+            log.add_transitions(*record.key, record.transitions)
+            seen.append((*record.key, _last_of_each(record.transitions)))
+    if seen:
         execute(_SEE, pack(seen))
 
 
@@ -131,8 +131,8 @@ def _last_of_each(transitions: Sequence[Transition]) -> list[Transition]:
     failures: dict[int, Failure | None] = {}
     for one in transitions:
         if one.failure is not None:
-            is_first = one.progress is Progress.FAILURE and one.stage is not Stage.PROVE
-            failures[one.instance_id] = failures.get(one.instance_id) or (one.failure if is_first else None)
+            counts = one.progress is Progress.FAILURE and one.stage is not Stage.PROVE
+            failures[one.instance_id] = failures.get(one.instance_id) or (one.failure if counts else None)
     for instance_id, failure in failures.items():
         last[instance_id] = replace(last[instance_id], failure=failure)
     return list(last.values())

@@ -1,5 +1,4 @@
 """Deployments: rows to values, and when something of them is due."""
-# statements are put together from constants; values are always parameters
 
 from __future__ import annotations
 

@@ -44,9 +44,14 @@ def nested_recordset(*columns: str, item: Sequence[str]) -> str:
 ) AS fresh"""
 
 
-def packed_time(column: str) -> str:
+def stored_time(column: str) -> str:
     """Return the expression for a datetime column's value, from a packed time in *column*."""
     return f"rtrim(replace({column}, 'T', ' '), 'Z')"
+
+
+def packed_time(column: str) -> str:
+    """Return the expression that packs a datetime column, which says no zone in SQLite."""
+    return f"{column} || 'Z'"
 
 
 def json_text(**members: str) -> str:

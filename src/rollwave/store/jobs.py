@@ -1,9 +1,8 @@
 """What a worker needs to know of each target that it drives."""
-# statements are put together from constants; values are always parameters
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from rollwave.ports.executor import Host, HostPlan
 from rollwave.ports.packages import SignedPackage
 from rollwave.ports.store import Job
 from rollwave.store import codec, rows
-from rollwave.store.dialect import fetch_packed, pack, packed, recordset
+from rollwave.store.dialect import fetch_packed, pack, packed, packed_time, recordset
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
@@ -37,7 +36,12 @@ class _Place(Struct, frozen=True, array_like=True):
 
 
 _PLACE = packed(
-    _Place, target=rows.TARGET, server="s.name", address="s.address", port="i.port", reserved_until="i.reserved_until"
+    _Place,
+    target=rows.TARGET,
+    server="s.name",
+    address="s.address",
+    port="i.port",
+    reserved_until=packed_time("i.reserved_until"),
 )
 
 _PLACES = f"""
@@ -114,8 +118,7 @@ class _JobMaker:
 
     def __call__(self, place: _Place) -> Job:
         group, server, address, port = self._group, place.server, place.address, place.port
-        # SQLite's times say no zone.
-        reserved_until = place.reserved_until and place.reserved_until.replace(tzinfo=UTC)
+        reserved_until = place.reserved_until
         name = f"{group.name}/{server}:{port}"
         path = _for_instance(self._path, server=server, port=port)
         host = Host(instance=name, server=server, address=address, port=port, deploy_path=path)

@@ -26,10 +26,8 @@ INSERT INTO store_counter (name, value) VALUES ('epoch', 1)
 ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
 """
 
-_TAKE = """
-UPDATE store_slice SET owner = %s, lease_until = %s, epoch = %s
-WHERE deployment_id = %s AND number = %s AND NOT closed AND (owner = '' OR lease_until <= %s)
-RETURNING course, recalls, instance_ids
+_SET_EPOCH = """
+UPDATE store_slice SET epoch = %s WHERE deployment_id = %s AND number = %s RETURNING course, recalls, instance_ids
 """
 
 _RENEW = f"""
@@ -47,11 +45,11 @@ def _held_by_nobody(now: datetime) -> Q:
 def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
     """Take a slice that nobody holds, under a new epoch; None where somebody does, or it is closed."""
     deployment_id, number = key
-    ((epoch,),) = fetch(_NEXT_EPOCH)
-    taken = fetch(_TAKE, owner, timestamp(lease_until), epoch, deployment_id, number, timestamp(now))
-    if not taken:
+    free = Slice.objects.filter(_held_by_nobody(now), deployment_id=deployment_id, number=number)
+    if not free.update(owner=owner, lease_until=lease_until):
         return None
-    ((course, recalls, instance_ids),) = taken
+    ((epoch,),) = fetch(_NEXT_EPOCH)
+    ((course, recalls, instance_ids),) = fetch(_SET_EPOCH, epoch, deployment_id, number)
     jobs = jobs_of(key, course=Course(course), instance_ids=json.loads(instance_ids), now=now)
     return Claim(key=key, course=Course(course), epoch=epoch, recalls=recalls, jobs=jobs)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rollwave.ports.store import Transition
 from rollwave.store import codec
-from rollwave.store.dialect import execute, fetch, json_text, nested_recordset, pack, packed_time, recordset, timestamp
+from rollwave.store.dialect import execute, fetch, json_text, nested_recordset, pack, recordset, stored_time, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ _STAGE_CHANGED = json_text(
 # The database puts them into words: a release makes ten for each target, and nothing here need look at them.
 _APPEND_TRANSITIONS = f"""
 INSERT INTO store_event ({_LISTED})
-SELECT deployment_id, first_seq + place, {packed_time("at")}, '{codec.STAGE_CHANGED}', instance_id, {_STAGE_CHANGED}
+SELECT deployment_id, first_seq + place, {stored_time("at")}, '{codec.STAGE_CHANGED}', instance_id, {_STAGE_CHANGED}
 FROM {nested_recordset("deployment_id", "slice", "first_seq", item=Transition.__struct_fields__)}
 """
 
@@ -40,8 +40,7 @@ class Log:
 
     def add_transitions(self, deployment_id: int, slice_number: int, transitions: Sequence[Transition]) -> None:
         """Add what a worker saw, each at its own time; it comes before what is decided on it."""
-        if transitions:
-            self._transitions[deployment_id].append((slice_number, transitions))
+        self._transitions[deployment_id].append((slice_number, transitions))
 
     def add_facts(self, deployment_id: int, facts: Iterable[Fact], *, at: datetime) -> None:
         """Add what was decided."""

@@ -18,6 +18,7 @@ import uvloop
 
 from rollwave.domain.errors import RollwaveError
 from rollwave.settings_file import read_settings
+from rollwave.system import tune_interpreter
 from rollwave.web import logs
 from rollwave.web.data_dir import DataDir
 
@@ -78,6 +79,7 @@ def serve(
         rollwave = (wire or build)(place.path)
         install(rollwave)
         tokens.make_first(place.token_file, now=rollwave.clock.now())
+        tune_interpreter()
         uvloop.run(_run(rollwave, place, listener))
 
 
