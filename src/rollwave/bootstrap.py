@@ -31,7 +31,7 @@ from rollwave.settings_file import (
 from rollwave.store import jobs
 from rollwave.store.django_store import DjangoStore
 from rollwave.store.models import Group
-from rollwave.system import SystemClock, WriterThread
+from rollwave.system import StoreThreads, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,14 +148,14 @@ def build(
     settings_path = data_dir / SETTINGS_NAME
     settings = read_settings(settings_path)
     clock = SystemClock()
-    writer = WriterThread()
+    threads = StoreThreads()
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:
         pems = {key_id: key.pem for key_id, key in trusted.by_id.items()}
         local = LocalExecutor(driver=driver_source(), trusted_keys=pems, parallel=settings.engine.parallel)
         executors = {"local": local}
     if balancers is None:
-        drain_files = DrainFiles(executors, offload=writer)
+        drain_files = DrainFiles(executors, offload=threads)
         balancers = {
             name: _balancer(one, drain_files=drain_files, clock=clock) for name, one in settings.balancers.items()
         }
@@ -167,7 +167,7 @@ def build(
         balancers=balancers,
         make_queue=EmbeddedQueue,  # type: ignore[arg-type]  # a queue awaits its worker; the engine says less
         clock=clock,
-        offload=writer,
+        offload=threads,
         owner=f"{socket.gethostname()}:{os.getpid()}",
         lease_s=settings.engine.lease_s,
     )
@@ -213,7 +213,7 @@ class DrainFiles:
         return frozenset(host.instance for (_, host), is_there in zip(places, answers, strict=True) if is_there)
 
     async def _locate(self, members: Sequence[Member]) -> list[tuple[LocalExecutor, Host]]:
-        groups = await self._offload(_groups_of, members)
+        groups = await self._offload.read(_groups_of, members)
         return [self._place(member, groups) for member in members]
 
     def _place(self, member: Member, groups: Mapping[str, Group]) -> tuple[LocalExecutor, Host]:

@@ -49,22 +49,32 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-class WriterThread:
+class StoreThreads:
     """
-    `Offload` to one thread of its own.
+    `Offload` to two threads of its own: one that writes, one that reads beside it.
 
-    One is right for a database that lets one write at a time: callers queue here, in order and without polling for a
-    lock, and the thread keeps its connection.
+    One writer is right for a database that lets one write at a time: callers queue here, in order and without polling
+    for a lock. Each thread keeps its connection.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-writer")
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-writer")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-reader")
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *function* returns, raise what it raises."""
-        call = functools.partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await _run(self._writer, function, *args, **kwargs)
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same for one that writes nothing: it does not queue behind what is being written."""
+        return await _run(self._reader, function, *args, **kwargs)
 
     def close(self) -> None:
         """Let what was begun end; nothing new can begin."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        for thread in (self._writer, self._reader):
+            thread.shutdown(wait=True, cancel_futures=True)
+
+
+async def _run(thread: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    call = functools.partial(function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(thread, call)

@@ -30,7 +30,7 @@ from django.db import ConnectionHandler, connection
 from django.db.backends.signals import connection_created
 
 from rollwave.ports.executor import HostReport, HostState
-from rollwave.system import SystemClock, WriterThread, tune_interpreter
+from rollwave.system import StoreThreads, SystemClock, tune_interpreter
 
 DONE = HostReport(state=HostState.SUCCEEDED, running_version="1.1")
 SIZES = (1_000, 10_000, 100_000)
@@ -89,7 +89,7 @@ async def release(goal: Any, count: int) -> tuple[float, int]:
     from rollwave.store.models import Event
 
     clock = SystemClock()
-    offload = WriterThread()
+    offload = StoreThreads()
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
 

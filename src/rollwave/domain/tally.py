@@ -86,17 +86,17 @@ def _counted(state: State, ids: Iterable[int], so_far: Tally, *, sign: int) -> T
     targets = Counter(so_far.targets)
     failed_count, eligible_count, out_count = so_far.failed_count, so_far.eligible_count, so_far.out_count
     absent = set(so_far.absent)
-    for instance_id in ids:
-        instance = state.fleet[instance_id]
-        target = state.targets.get(instance_id)
+    for alike in _alike(state, ids):
+        count = sign * len(alike)
+        instance, target = state.fleet[alike[0]], state.targets.get(alike[0])
         if target is not None:
-            targets[target.batch, target.standing] += sign
-            failed_count += sign * (target.counts_as_failed and instance.can_take_part)
+            targets[target.batch, target.standing] += count
+            failed_count += count * (target.counts_as_failed and instance.can_take_part)
         if is_counted(instance, initial=initial):
-            eligible_count += sign
-            out_count += sign * is_out(state, instance)
+            eligible_count += count
+            out_count += count * is_out(state, instance)
         if not instance.can_take_part:
-            (absent.add if sign > 0 else absent.discard)(instance_id)
+            (absent.update if sign > 0 else absent.difference_update)(alike)
     return Tally(
         targets={place: count for place, count in targets.items() if count},
         failed_count=failed_count,
@@ -104,3 +104,19 @@ def _counted(state: State, ids: Iterable[int], so_far: Tally, *, sign: int) -> T
         out_count=out_count,
         absent=frozenset(absent),
     )
+
+
+def _alike(state: State, ids: Iterable[int]) -> Iterable[list[int]]:
+    """Return *ids* in groups of which every instance counts for the same: of thousands most do."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    fleet, targets = state.fleet, state.targets
+    for instance_id in ids:
+        one, target = fleet[instance_id], targets.get(instance_id)
+        flags = one.hold, one.offline, one.failed, one.new, one.busy_elsewhere
+        key = flags if target is None else (flags, target.batch, target.standing, target.failure is None)
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [instance_id]
+        else:
+            group.append(instance_id)
+    return groups.values()

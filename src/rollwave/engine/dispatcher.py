@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rollwave.engine.releases import Releases
     from rollwave.ports.clock import Clock
     from rollwave.ports.queue import Queue
-    from rollwave.ports.store import Loaded, SliceKey
+    from rollwave.ports.store import Loaded
 
 log = structlog.get_logger()
 
@@ -38,12 +38,11 @@ before saying so, in seconds."""
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
-    """What the store has to say: deployments that are due, when the next will be, what is to be followed and sent."""
+    """What the store has to say: deployments that are due, when the next will be, what is to be followed."""
 
     due: Sequence[int]
     next_due: datetime | None
     rollbacks: Sequence[tuple[int, str, PackageRef]]
-    unsent: Sequence[SliceKey]
 
 
 class Dispatcher:
@@ -87,9 +86,10 @@ class Dispatcher:
     async def tick(self) -> float:
         """Do everything that is due now, once; return how long nothing else will be, in seconds."""
         now = self._clock.now()
-        seen = await self._offload(self._look, now)
-        for key in seen.unsent:
+        stale_before = now - timedelta(seconds=RESEND_AFTER_S)
+        for key in await self._offload(self._releases.store.undispatched, now=now, stale_before=stale_before):
             await self._queue.send(key)
+        seen = await self._offload.read(self._look, now)
         for deployment_id in seen.due:
             await self._offload(self._releases.act, deployment_id, TimeCame(), now=now)
         await self._follow_rollbacks(seen.rollbacks)
@@ -100,15 +100,8 @@ class Dispatcher:
         return min(POLL_S, max(0.0, (seen.next_due - self._clock.now()).total_seconds()))
 
     def _look(self, now: datetime) -> _Seen:
-        """Ask all at once: a call beside the event loop queues behind what is being written."""
         store = self._releases.store
-        return _Seen(
-            due=store.due(now),
-            next_due=store.next_due(),
-            rollbacks=store.unfollowed_rollbacks(),
-            # The last, for these count as sent from now on.
-            unsent=store.undispatched(now=now, stale_before=now - timedelta(seconds=RESEND_AFTER_S)),
-        )
+        return _Seen(due=store.due(now), next_due=store.next_due(), rollbacks=store.unfollowed_rollbacks())
 
     async def _follow_rollbacks(self, wanted: Sequence[tuple[int, str, PackageRef]]) -> None:
         """Start the rollbacks that were asked for together with an abort."""
@@ -126,7 +119,7 @@ class Dispatcher:
         """Groups that share servers with one that moved may have room now."""
         moved, self._moved = self._moved, set()
         for group in sorted(moved):
-            for deployment_id in await self._offload(self._releases.store.neighbors_in_motion, group):
+            for deployment_id in await self._offload.read(self._releases.store.neighbors_in_motion, group):
                 event = FleetChanged()
                 after = await self._offload(self._releases.act, deployment_id, event, now=self._clock.now())
                 self._moved.discard(after.state.deployment.group)
@@ -135,7 +128,7 @@ class Dispatcher:
         if now - self._looked_at < timedelta(seconds=LOOK_AGAIN_S):
             return
         self._looked_at = now
-        for deployment_id in await self._offload(self._releases.store.active):
+        for deployment_id in await self._offload.read(self._releases.store.active):
             await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
 
     async def _wait(self, wait_s: float) -> None:

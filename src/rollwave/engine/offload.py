@@ -12,8 +12,12 @@ T = TypeVar("T")
 
 
 class Offload(Protocol):
-    """Runs a blocking function beside the event loop."""
+    """Runs blocking functions beside the event loop."""
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *function* returns, raise what it raises."""
+        ...
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same for one that writes nothing: it need not queue behind what is being written."""
         ...

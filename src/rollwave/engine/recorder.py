@@ -169,7 +169,7 @@ class Recorder:
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
         """Learn who has to leave; of each of them the next report is refused, whenever it comes."""
-        recalls, recalled = await self._offload(self._releases.store.held, error.key)
+        recalls, recalled = await self._offload.read(self._releases.store.held, error.key)
         for session in _sessions_of(entries, error.key):
             session.recalls, session.recalled = recalls, recalled
         return entries

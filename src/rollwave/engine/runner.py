@@ -23,7 +23,7 @@ from rollwave.engine.recorder import Session
 from rollwave.ports.store import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from datetime import datetime, timedelta
 
     from rollwave.domain.model import Failure, Target
@@ -79,25 +79,28 @@ class SliceRunner:
         claim = await self._offload(self._store.claim, key, owner=self._owner, now=now, lease_until=now + self._lease)
         if claim is None:
             return
-        session = Session(claim=claim, lease_until=now + self._lease, recalls=claim.recalls, open_count=len(claim.jobs))
+        jobs = await self._offload.read(self._store.jobs, claim, now=now)
+        session = Session(claim=claim, lease_until=now + self._lease, recalls=claim.recalls, open_count=len(jobs))
         if claim.recalls:
             # Whoever had the slice before us may have died without hearing of it.
-            session.recalls, session.recalled = await self._offload(self._store.held, key)
+            session.recalls, session.recalled = await self._offload.read(self._store.held, key)
         try:
             if claim.course is Course.PRESTAGE:
-                await self._for_each_job(session, partial(self._prestage, session))
+                await self._for_each(jobs, session, partial(self._prestage, session))
                 await self._recorder.record(session, done=True)
             else:
-                await self._for_each_job(session, partial(self._drive, session))
+                await self._for_each(jobs, session, partial(self._drive, session))
         except* FencedError:
             log.info("slice_fenced", deployment=key[0], slice=key[1], epoch=claim.epoch, owner=self._owner)
 
-    async def _for_each_job(self, session: Session, work: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
+    async def _for_each(
+        self, jobs: Iterable[Job], session: Session, work: Callable[[Job], Coroutine[Any, Any, None]]
+    ) -> None:
         """Do *work* on all targets of a slice at once, and keep its lease for as long as that takes."""
         async with asyncio.TaskGroup() as group:
             lease = group.create_task(self._keep_lease(session))
             async with asyncio.TaskGroup() as targets:
-                for job in session.claim.jobs:
+                for job in jobs:
                     targets.create_task(work(job))
             lease.cancel()
 

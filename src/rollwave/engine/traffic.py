@@ -83,7 +83,7 @@ class TrafficKeeper:
     async def compare(self) -> int:
         """Compare every pool once; return how many members were put right."""
         pools: dict[tuple[str, str], list[Wish]] = defaultdict(list)
-        self._known = await self._offload(self._store.wishes, cached=self._known)
+        self._known = await self._offload.read(self._store.wishes, cached=self._known)
         for wishes in self._known.of_groups.values():
             if wishes:
                 pools[wishes[0].balancer, wishes[0].member.pool] += wishes
@@ -136,7 +136,7 @@ class TrafficKeeper:
         judged even where it failed: it may have been made, and only its answer was lost.
         """
         for _ in range(LOOKS):
-            wish = await self._offload(self._store.wish, done.instance_id)
+            wish = await self._offload.read(self._store.wish, done.instance_id)
             if wish is not None:
                 if wish.in_traffic is not done.in_traffic:
                     self.nudge()

@@ -110,14 +110,14 @@ class Claim(Struct, frozen=True, kw_only=True):
         course: How far it drives its targets.
         epoch: Fencing epoch: higher than every epoch given before, of any slice.
         recalls: How often targets have been recalled (held) so far.
-        jobs: Targets that are not settled yet.
+        instance_ids: All of its instances, also those whose targets are settled.
     """
 
     key: SliceKey
     course: Course
     epoch: int
     recalls: int
-    jobs: tuple[Job, ...]
+    instance_ids: tuple[int, ...]
 
 
 class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -255,6 +255,16 @@ class Store(Protocol):
 
     def claim(self, key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
         """Take a slice that nobody holds (or whose lease is over); None where it is held or closed."""
+        ...
+
+    def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:
+        """
+        Return a job for every target of a claimed slice that is not settled; for a prestage, that has not begun.
+
+        Args:
+            claim: What was claimed. Where another has it by now the jobs are what that one drives, to be refused later.
+            now: Hands on an instance's traffic that end before it are not waited for.
+        """
         ...
 
     def held(self, key: SliceKey) -> tuple[int, frozenset[int]]:

@@ -129,10 +129,9 @@ def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
 def _last_of_each(transitions: Sequence[Transition]) -> list[Transition]:
     last = {one.instance_id: one for one in transitions}
     failures: dict[int, Failure | None] = {}
-    for one in transitions:
-        if one.failure is not None:
-            counts = one.progress is Progress.FAILURE and one.stage is not Stage.PROVE
-            failures[one.instance_id] = failures.get(one.instance_id) or (one.failure if counts else None)
+    for one in [each for each in transitions if each.failure is not None]:
+        counts = one.progress is Progress.FAILURE and one.stage is not Stage.PROVE
+        failures[one.instance_id] = failures.get(one.instance_id) or (one.failure if counts else None)
     for instance_id, failure in failures.items():
         last[instance_id] = replace(last[instance_id], failure=failure)
     return list(last.values())

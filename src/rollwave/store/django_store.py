@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from rollwave.store import committing, creation, deployments, fleets, keys, leases, loading, traffic
+from rollwave.store import committing, creation, deployments, fleets, jobs, keys, leases, loading, traffic
 from rollwave.store.dialect import snapshot
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rollwave.domain.decide import Decision
     from rollwave.domain.facts import Planned
     from rollwave.domain.model import PackageRef
-    from rollwave.ports.store import Claim, CommandKey, Fleet, Loaded, SliceKey, SliceRecord, Wish, Wishes
+    from rollwave.ports.store import Claim, CommandKey, Fleet, Job, Loaded, SliceKey, SliceRecord, Wish, Wishes
 
 
 class DjangoStore:
@@ -60,13 +60,16 @@ class DjangoStore:
         with transaction.atomic():
             return leases.claim(key, owner=owner, now=now, lease_until=lease_until)
 
+    def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:
+        with snapshot():
+            return jobs.jobs_of(claim, now=now)
+
     def held(self, key: SliceKey) -> tuple[int, frozenset[int]]:
         with snapshot():
             return leases.held(key)
 
     def undispatched(self, *, now: datetime, stale_before: datetime) -> Sequence[SliceKey]:
-        with transaction.atomic():
-            return leases.undispatched(now=now, stale_before=stale_before)
+        return leases.undispatched(now=now, stale_before=stale_before)
 
     def release_all(self) -> int:
         return leases.release_all()

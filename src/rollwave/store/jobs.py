@@ -19,9 +19,7 @@ from rollwave.store.dialect import fetch_packed, pack, packed, packed_time, reco
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rollwave.ports.store import SliceKey
+    from rollwave.ports.store import Claim
     from rollwave.store.models import Group, Package
 
 
@@ -51,14 +49,14 @@ JOIN store_instance i ON i.id = t.instance_id JOIN store_server s ON s.id = i.se
 """
 
 
-def jobs_of(key: SliceKey, *, course: Course, instance_ids: Sequence[int], now: datetime) -> tuple[Job, ...]:
+def jobs_of(claim: Claim, *, now: datetime) -> tuple[Job, ...]:
     """Return a job for every target of a slice that is not settled; for a prestage, that has not begun."""
-    deployment_id, number = key
+    deployment_id, number = claim.key
     deployment = Deployment.objects.select_related("group__app", "goal__app", "previous").get(id=deployment_id)
     make = _JobMaker(deployment, now=now)
-    named = pack([[instance_id] for instance_id in instance_ids])
+    named = pack([[instance_id] for instance_id in claim.instance_ids])
     places = fetch_packed(_Place, _PLACE, _PLACES, named, deployment_id)
-    if course is Course.PRESTAGE:
+    if claim.course is Course.PRESTAGE:
         return tuple(make(place) for place in places if place.target.standing is Standing.PENDING)
     return tuple(make(place) for place in places if place.target.slice == number)
 

@@ -12,7 +12,6 @@ from rollwave.domain.errors import FencedError, NotFoundError, RecalledError
 from rollwave.domain.model import Course
 from rollwave.ports.store import Claim
 from rollwave.store.dialect import execute, fetch, pack, recordset, timestamp
-from rollwave.store.jobs import jobs_of
 from rollwave.store.models import Instance, Slice
 
 if TYPE_CHECKING:
@@ -28,6 +27,13 @@ ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
 
 _SET_EPOCH = """
 UPDATE store_slice SET epoch = %s WHERE deployment_id = %s AND number = %s RETURNING course, recalls, instance_ids
+"""
+
+# One statement, so that of many who ask at once each slice is given to one.
+_SEND = """
+UPDATE store_slice SET dispatched_at = %s
+WHERE NOT closed AND (owner = '' OR lease_until <= %s) AND (dispatched_at IS NULL OR dispatched_at < %s)
+RETURNING deployment_id, number
 """
 
 _RENEW = f"""
@@ -50,8 +56,8 @@ def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) ->
         return None
     ((epoch,),) = fetch(_NEXT_EPOCH)
     ((course, recalls, instance_ids),) = fetch(_SET_EPOCH, epoch, deployment_id, number)
-    jobs = jobs_of(key, course=Course(course), instance_ids=json.loads(instance_ids), now=now)
-    return Claim(key=key, course=Course(course), epoch=epoch, recalls=recalls, jobs=jobs)
+    everybody = tuple(json.loads(instance_ids))
+    return Claim(key=key, course=Course(course), epoch=epoch, recalls=recalls, instance_ids=everybody)
 
 
 def renew(records: Sequence[SliceRecord]) -> None:
@@ -96,12 +102,8 @@ def held(key: SliceKey) -> tuple[int, frozenset[int]]:
 
 def undispatched(*, now: datetime, stale_before: datetime) -> list[SliceKey]:
     """Return the slices that have to be sent, and mark them as sent *now*."""
-    found = Slice.objects.filter(
-        _held_by_nobody(now), Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=stale_before)
-    )
-    picked = list(found.order_by("deployment_id", "number").values_list("id", "deployment_id", "number"))
-    Slice.objects.filter(id__in=[id_ for id_, _deployment_id, _number in picked]).update(dispatched_at=now)
-    return [(deployment_id, number) for _id, deployment_id, number in picked]
+    found = fetch(_SEND, timestamp(now), timestamp(now), timestamp(stale_before))
+    return sorted((deployment_id, number) for deployment_id, number in found)
 
 
 def release_all() -> int:

@@ -360,28 +360,33 @@ class MemoryStore:
             return None
         self._epoch += 1
         slice_row.owner, slice_row.epoch, slice_row.lease_until = owner, self._epoch, lease_until
-        if slice_row.course is Course.PRESTAGE:
-            targets = [row.targets[one] for one in slice_row.instance_ids]
-            targets = [target for target in targets if target.standing is Standing.PENDING]
-        else:
-            targets = [row.targets[one] for one in slice_row.instance_ids if row.targets[one].slice == key[1]]
         return Claim(
             key=key,
             course=slice_row.course,
             epoch=self._epoch,
             recalls=slice_row.recalls,
-            jobs=tuple(self._job(row, target) for target in targets),
+            instance_ids=tuple(slice_row.instance_ids),
         )
+
+    def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:
+        row = self._row(claim.key[0])
+        targets = [row.targets[one] for one in claim.instance_ids]
+        if claim.course is Course.PRESTAGE:
+            targets = [target for target in targets if target.standing is Standing.PENDING]
+        else:
+            targets = [target for target in targets if target.slice == claim.key[1]]
+        return tuple(self._job(row, target, now=now) for target in targets)
 
     @staticmethod
     def _is_held(row: _SliceRow, now: datetime) -> bool:
         return row.lease_until is not None and row.lease_until > now and row.owner != ""
 
-    def _job(self, row: _DeploymentRow, target: Target) -> Job:
+    def _job(self, row: _DeploymentRow, target: Target, *, now: datetime) -> Job:
         deployment = row.state.deployment
         group = self._groups[deployment.group]
         instance_row = self._instances[target.instance_id]
         instance = instance_row.instance
+        reserved_until = instance_row.reserved_until
         previous = deployment.previous.version if deployment.previous else None
         host = Host(
             instance=instance.name,
@@ -409,7 +414,7 @@ class MemoryStore:
             executor=group.executor,
             drain_timeout_s=group.drain_timeout_s,
             restores=deployment.config.on_target_failure is FailurePolicy.RESTORE and previous is not None,
-            not_before=instance_row.reserved_until,
+            not_before=reserved_until if reserved_until and reserved_until > now else None,
         )
 
     @staticmethod

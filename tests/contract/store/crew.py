@@ -11,7 +11,7 @@ from rollwave.domain.config import DeploymentConfig
 from rollwave.domain.decide import Decision, decide
 from rollwave.domain.model import Course, Failure, Kind, PackageRef, Phase, Progress, Stage, Standing
 from rollwave.domain.planner import is_initial, plan
-from rollwave.ports.store import Claim, CommandKey, Loaded, SliceRecord, Transition
+from rollwave.ports.store import Claim, CommandKey, Job, Loaded, SliceRecord, Transition
 from tests.contract.store.worlds import NOON, World
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ class Crew:
         now = now or self.now
         return self.store.claim((self.id, number), owner=owner, now=now, lease_until=now + LEASE)
 
+    def jobs(self, claim: Claim) -> tuple[Job, ...]:
+        return self.store.jobs(claim, now=self.now)
+
     def claim_open(self) -> list[Claim]:
         """Claim every open slice."""
         claims = [self.claim(number) for number in self.state.deployment.slices]
@@ -151,7 +154,7 @@ class Crew:
                     progress=Progress.SUCCESS,
                     version=job.plan.package.version,
                 )
-                for job in claim.jobs
+                for job in self.jobs(claim)
                 for one in [job.target.instance_id]
             ),
         )

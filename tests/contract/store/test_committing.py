@@ -119,7 +119,7 @@ def test_a_refused_record_takes_everything_with_it(world, goal, change, error):
     """Decision, other records and command key: nothing of the commit is there."""
     crew = Crew.begin(world, "shop", goal, max_unavailable_percent=50)
     (claim,) = crew.claim_open()
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     log = world.log(crew.id)
     decision = crew.decide(cmd.SliceReported(slice=1, settled=(failed(one),)))
     good = crew.record(claim, crew.saw(other, Stage.MARKDOWN))
@@ -138,7 +138,7 @@ def test_records_are_durable_and_in_order(world, goal):
     """A target stands where its last transition left it, and the log tells all of them."""
     crew = Crew.begin(world, "shop", goal)
     (claim,) = crew.claim_open()
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
 
     crew.write(
         claim,
@@ -166,7 +166,7 @@ def test_the_first_failure_of_an_attempt_is_kept(world, goal):
     """Later ones, of the restoring, do not hide it; within one write or over several."""
     crew = Crew.begin(world, "shop", goal)
     (claim,) = crew.claim_open()
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     verify = crew.saw(one, Stage.VERIFY, Progress.FAILURE, broken(Stage.VERIFY))
     restore = crew.saw(one, Stage.RESTORE, Progress.FAILURE, broken(Stage.RESTORE))
 
@@ -183,7 +183,7 @@ def test_a_failed_proof_and_an_unknown_are_no_failures_of_the_target(world, goal
     """The one leads the long way round; the other is neither success nor failure until it is read back (I12)."""
     crew = Crew.begin(world, "shop", goal)
     (claim,) = crew.claim_open()
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
 
     crew.write(
         claim,
@@ -200,7 +200,7 @@ def test_a_decision_knows_less_of_a_target_in_flight_than_its_record(world, goal
     """That a target is failing is written beside where it stands by now, even when the decision was made on less."""
     crew = Crew.begin(world, "shop", goal, on_target_failure=FailurePolicy.RESTORE)
     (claim,) = crew.claim_open()
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     stale = crew.load()
     failure = broken(Stage.VERIFY)
     crew.write(
@@ -222,7 +222,7 @@ def test_a_canary_goes_on_to_its_bake_where_it_stands(world, goal):
     """Verified, approved and admitted again in one decision or two: the row is that of the new attempt at its place."""
     crew = Crew.begin(world, "shop", goal, canary_count=1, bake_policy=BakePolicy.AUTO)
     claim = crew.claim(1)
-    canary = claim.jobs[0].target.instance_id
+    canary = crew.jobs(claim)[0].target.instance_id
 
     crew.finish(claim)
 
@@ -236,7 +236,7 @@ def test_a_retry_is_a_clean_attempt(world, goal):
     """Nothing of the failed attempt is left on its target."""
     crew = Crew.begin(world, "shop", goal, canary_count=1)
     claim = crew.claim(1)
-    canary = claim.jobs[0].target.instance_id
+    canary = crew.jobs(claim)[0].target.instance_id
     crew.finish(claim, failing=[canary])
     assert crew.phase is Phase.VERIFY_FAILURE
     assert crew.state.fleet[canary].failed
@@ -295,7 +295,7 @@ def test_the_cache_is_good_until_something_moves(world, goal):
     crew = Crew.begin(world, "shop", goal)
     (claim,) = crew.claim_open()
     loaded = crew.load()
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     crew.write(claim, crew.saw(one, Stage.MARKDOWN))
     assert world.store.load(crew.id, cached=loaded) is loaded
 

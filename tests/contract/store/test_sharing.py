@@ -67,13 +67,13 @@ def test_what_failed_there_is_busy_until_it_is_held(world, goal):
     """A hold takes it out of every budget: so an operator gets past it."""
     books = Crew.begin(world, "books", goal)
     (claim,) = books.claim_open()
-    for job in claim.jobs:
-        books.settle(claim, failed(job.target.instance_id))
+    for instance_id in claim.instance_ids:
+        books.settle(claim, failed(instance_id))
     shop = Crew.create(world, "shop", goal)
     assert [one.server for one in shop.state.fleet.values() if one.busy_elsewhere] == ["s2", "s3"]
 
-    for job in claim.jobs:
-        world.store.set_hold(job.target.instance_id, hold=True, actor="ann", reason="", at=NOON)
+    for instance_id in claim.instance_ids:
+        world.store.set_hold(instance_id, hold=True, actor="ann", reason="", at=NOON)
 
     assert [one.server for one in shop.state.fleet.values() if one.busy_elsewhere] == []
 
@@ -156,7 +156,7 @@ def test_decisions_of_neighbors_in_one_commit_know_of_each_other(world, goal):
     shop = Crew.begin(world, "shop", goal)
     shop.act(cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR))
     busy_room = books.state.neighbors[0].room_count
-    decisions = [books.decide(report(books.claim(1), failed)), shop.decide(report(shop.claim(1), good))]
+    decisions = [books.decide(report(books, failed)), shop.decide(report(shop, good))]
 
     after = world.store.commit(decisions, at=NOON)
 
@@ -165,8 +165,9 @@ def test_decisions_of_neighbors_in_one_commit_know_of_each_other(world, goal):
     assert after[0].state.neighbors[0].room_count > busy_room
 
 
-def report(claim, become):
-    return cmd.SliceReported(slice=1, settled=tuple(become(job.target.instance_id) for job in claim.jobs))
+def report(crew, become):
+    jobs = crew.jobs(crew.claim(1))
+    return cmd.SliceReported(slice=1, settled=tuple(become(job.target.instance_id) for job in jobs))
 
 
 def test_a_group_that_comes_to_share_a_server_becomes_a_neighbor(world, goal):

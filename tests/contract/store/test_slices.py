@@ -48,7 +48,7 @@ def test_a_slice_that_does_not_exist_cannot_be_claimed(crew):
 def test_a_lease_that_is_over_can_be_taken_over(crew):
     """Under a higher epoch, and whoever had it before is fenced: nothing it writes is recorded (I9)."""
     first = crew.claim(1, owner="ann")
-    one = first.jobs[0].target.instance_id
+    one = crew.jobs(first)[0].target.instance_id
 
     second = crew.claim(1, owner="bob", now=NOON + LEASE)
 
@@ -109,8 +109,8 @@ def test_a_job_says_all_that_its_effects_need(world, goal, crew):
     first = crew.state.fleet[min(crew.state.fleet)]
 
     assert claim.course is Course.FULL
-    assert [job.target.instance_id for job in claim.jobs] == [one.instance_id for one in crew.state.in_flight]
-    job = claim.jobs[0]
+    assert [job.target.instance_id for job in crew.jobs(claim)] == [one.instance_id for one in crew.state.in_flight]
+    job = crew.jobs(claim)[0]
     assert job.target == crew.target(first.id)
     assert job.plan.deployment_id == crew.id
     assert job.plan.package == signed("2.0")
@@ -118,7 +118,7 @@ def test_a_job_says_all_that_its_effects_need(world, goal, crew):
     assert (job.balancer, job.member.name, job.member.port, job.member.pool) == ("lb", first.name, 8000, "shop")
     assert (job.executor, job.restores, job.not_before) == ("local", False, None)
     assert job.plan.previous_version is None
-    assert len({job.plan.host.port for job in claim.jobs}) == len(claim.jobs)
+    assert len({job.plan.host.port for job in crew.jobs(claim)}) == len(crew.jobs(claim))
 
 
 def test_a_job_knows_the_way_back(world, goal):
@@ -133,7 +133,7 @@ def test_a_job_knows_the_way_back(world, goal):
         ignore_verify=True,
     )
 
-    job = crew.claim(1).jobs[0]
+    job = crew.jobs(crew.claim(1))[0]
 
     assert job.restores
     assert job.plan.previous_version == "2.0"
@@ -145,7 +145,8 @@ def test_a_group_without_a_balancer_has_no_members(world, goal):
     world.add_group("books", balancer="")
     world.add_instance("books", "b1")
 
-    (job,) = Crew.begin(world, "books", goal).claim(1).jobs
+    crew = Crew.begin(world, "books", goal)
+    (job,) = crew.jobs(crew.claim(1))
 
     assert (job.member, job.balancer) == (None, "")
 
@@ -153,19 +154,19 @@ def test_a_group_without_a_balancer_has_no_members(world, goal):
 def test_whoever_takes_over_goes_on_from_the_records(world, crew):
     """The jobs of the next claim stand where the last record left them."""
     claim = crew.claim(1)
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     crew.write(claim, crew.saw(one, Stage.INSTALL, Progress.UNKNOWN), crew.saw(other, Stage.MARKUP, Progress.SUCCESS))
 
     again = crew.claim(1, now=NOON + LEASE)
 
-    stands = {job.target.instance_id: (job.target.stage, job.target.progress) for job in again.jobs}
+    stands = {job.target.instance_id: (job.target.stage, job.target.progress) for job in crew.jobs(again)}
     assert stands == {one: (Stage.INSTALL, Progress.UNKNOWN), other: (Stage.MARKUP, Progress.SUCCESS)}
 
 
 def test_settled_targets_are_no_jobs(crew):
     """Of a slice of which one target has failed, only the other one is left to drive."""
     claim = crew.claim(1)
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     settlement = cmd.Settlement(
         instance_id=one, standing=Standing.LEFT, stage=Stage.PROVE, progress=Progress.FAILURE, version="1.0"
     )
@@ -173,7 +174,7 @@ def test_settled_targets_are_no_jobs(crew):
 
     again = crew.claim(1, now=NOON + LEASE)
 
-    assert [job.target.instance_id for job in again.jobs] == [other]
+    assert [job.target.instance_id for job in crew.jobs(again)] == [other]
 
 
 def test_a_prestage_fetches_for_those_that_have_not_begun(world, goal):
@@ -184,12 +185,12 @@ def test_a_prestage_fetches_for_those_that_have_not_begun(world, goal):
 
     claim = crew.claim(number)
 
-    assert [job.target.instance_id for job in claim.jobs] == later
-    assert {job.target.standing for job in claim.jobs} == {Standing.PENDING}
+    assert [job.target.instance_id for job in crew.jobs(claim)] == later
+    assert {job.target.standing for job in crew.jobs(claim)} == {Standing.PENDING}
     (full,) = crew.claim_open()
     crew.finish(full)
     again = crew.claim(number, now=NOON + 2 * LEASE)
-    assert [job.target.instance_id for job in again.jobs] == later[1:]
+    assert [job.target.instance_id for job in crew.jobs(again)] == later[1:]
 
 
 def test_the_entry_of_a_target_is_the_one_it_was_admitted_with(world, goal):
@@ -206,7 +207,7 @@ def test_the_entry_of_a_target_is_the_one_it_was_admitted_with(world, goal):
 def test_a_hold_recalls_the_instance_from_its_worker(world, crew):
     """The next write is refused, until the worker has looked which instances may not take part (I23)."""
     claim = crew.claim(1)
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     world.store.set_hold(one, hold=True, actor="ann", reason="odd", at=NOON)
 
     with pytest.raises(RecalledError) as recalled:
@@ -222,7 +223,7 @@ def test_a_hold_recalls_the_instance_from_its_worker(world, crew):
 def test_a_server_that_goes_offline_recalls_its_instances(world, crew):
     """The same; and who has to look again is told."""
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
 
     assert list(world.set_offline(crew.state.fleet[one].server, offline=True)) == [crew.id]
 
@@ -234,7 +235,7 @@ def test_a_server_that_goes_offline_recalls_its_instances(world, crew):
 def test_a_hold_of_what_nobody_drives_recalls_nobody(world, crew):
     """Workers of other instances go on undisturbed."""
     claim = crew.claim(1)
-    driven = {job.target.instance_id for job in claim.jobs}
+    driven = {job.target.instance_id for job in crew.jobs(claim)}
     idle = next(one for one in crew.state.targets if one not in driven)
 
     assert world.store.set_hold(idle, hold=True, actor="ann", reason="", at=NOON) == crew.id
@@ -245,7 +246,7 @@ def test_a_hold_of_what_nobody_drives_recalls_nobody(world, crew):
 def test_a_hold_that_was_lifted_again_lets_the_worker_go_on(world, crew):
     """It looks, and finds nobody missing."""
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     for hold in (True, False):
         world.store.set_hold(one, hold=hold, actor="ann", reason="", at=NOON)
 

@@ -120,7 +120,7 @@ def test_a_fenced_worker_records_nothing_more(django_world, goal):
     """However its write and the takeover race: what it wrote was written before it lost the slice (I9)."""
     crew = Crew.begin(django_world, "shop", goal)
     first = crew.claim(1)
-    one = first.jobs[0].target.instance_id
+    one = crew.jobs(first)[0].target.instance_id
     seen = crew.record(first, crew.saw(one, Stage.MARKDOWN), lease_until=NOON)
 
     written, second = at_once(
@@ -128,7 +128,7 @@ def test_a_fenced_worker_records_nothing_more(django_world, goal):
         lambda: crew.claim(1, owner="bob", now=NOON + LEASE),
     )
 
-    stood = next(job.target.stage for job in second.jobs if job.target.instance_id == one)
+    stood = next(job.target.stage for job in crew.jobs(second) if job.target.instance_id == one)
     assert stood is (None if isinstance(written, FencedError) else Stage.MARKDOWN)
     with pytest.raises(FencedError):
         crew.store.commit([], [seen], at=NOON)
@@ -138,7 +138,7 @@ def test_a_recalled_worker_begins_nothing_more(django_world, goal):
     """However its write and the hold race: after the hold nothing is recorded until the worker has looked (I23)."""
     crew = Crew.begin(django_world, "shop", goal)
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     seen = crew.record(claim, crew.saw(one, Stage.MARKDOWN))
 
     written, _ = at_once(
@@ -155,7 +155,7 @@ def test_workers_that_write_at_once_leave_no_gap(django_world, goal):
     """Every acknowledged record is in the log, which is numbered without a gap (I21, checked for every test here)."""
     crew = Crew.begin(django_world, "shop", goal)
     claim = crew.claim(1)
-    one, other = (job.target.instance_id for job in claim.jobs)
+    one, other = (job.target.instance_id for job in crew.jobs(claim))
     before = len(django_world.log(crew.id))
     seen = {instance: crew.record(claim, crew.saw(instance, Stage.MARKDOWN)) for instance in (one, other)}
 
@@ -200,5 +200,5 @@ def test_a_traffic_reservation_and_an_admission_exclude_each_other(django_world,
         lambda: crew.store.commit([start], at=NOON),
     )
 
-    job = next(job for job in crew.claim(1).jobs if job.target.instance_id == wish.instance_id)
+    job = next(job for job in crew.jobs(crew.claim(1)) if job.target.instance_id == wish.instance_id)
     assert job.not_before == (NOON + timedelta(seconds=6) if reserved else None)

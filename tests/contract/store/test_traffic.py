@@ -54,7 +54,8 @@ def test_an_instance_without_a_flag_belongs_in_traffic(world):
 
 def test_a_wish_names_the_member(world, goal):
     """As a job names it."""
-    job = Crew.begin(world, "shop", goal).claim(1).jobs[0]
+    crew = Crew.begin(world, "shop", goal)
+    job = crew.jobs(crew.claim(1))[0]
 
     world.add_instance("shop", "s9")
 
@@ -81,7 +82,7 @@ def test_what_a_worker_changes_is_left_alone(world, goal, stage, progress, wante
     """Between markdown and markup it belongs out of traffic, whatever a balancer that restarted believes (I26)."""
     crew = Crew.begin(world, "shop", goal)
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     if stage:
         crew.write(claim, crew.saw(one, stage, progress))
 
@@ -159,7 +160,7 @@ def test_a_canary_that_waits_belongs_out(world, goal):
     """Nobody has approved it yet (I2); once it is baked, its flags decide."""
     crew = Crew.begin(world, "shop", goal, canary_count=1)
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     crew.finish(claim)
 
     assert wish_of(world, one).in_traffic is False
@@ -169,7 +170,7 @@ def test_what_failed_belongs_out(world, goal):
     """Until something proves it."""
     crew = Crew.begin(world, "shop", goal)
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     crew.settle(claim, failed(one))
 
     assert wish_of(world, one).in_traffic is False
@@ -183,7 +184,7 @@ def test_a_reservation_keeps_the_next_worker_off(world, goal):
 
     def not_before(now):
         claim = crew.claim(1, now=now)
-        return next(job.not_before for job in claim.jobs if job.target.instance_id == one)
+        return next(job.not_before for job in crew.jobs(claim) if job.target.instance_id == one)
 
     assert not_before(NOON) == UNTIL
     assert not_before(UNTIL + timedelta(minutes=1)) in (None, UNTIL)
@@ -214,14 +215,14 @@ def test_what_a_worker_drives_cannot_be_reserved(world, goal):
     wishes_before = {one.instance_id: one for one in world.store.wishes()}
     crew = Crew.begin(world, "shop", goal)
     claim = crew.claim(1)
-    one = claim.jobs[0].target.instance_id
+    one = crew.jobs(claim)[0].target.instance_id
     assert not world.store.reserve_traffic(wishes_before[one], now=NOON, until=UNTIL)
 
     crew.write(claim, crew.saw(one, Stage.MARKDOWN, Progress.SUCCESS))
 
     assert world.store.reserve_traffic(wish_of(world, one), now=NOON, until=UNTIL)
     again = crew.claim(1, now=NOON + timedelta(hours=1))
-    assert again.jobs[0].not_before is None
+    assert crew.jobs(again)[0].not_before is None
 
 
 def test_to_take_out_reserves_nothing(world, goal):

@@ -17,7 +17,7 @@ from rollwave.host import driver_source
 from rollwave.ports.balancer import BalancerPoolError, Member
 from rollwave.settings_file import SettingsInvalidError
 from rollwave.store.models import App, Group, Instance, Server
-from rollwave.system import SystemClock, WriterThread
+from rollwave.system import StoreThreads, SystemClock
 from rollwave.testing.fake_executor import FakeExecutor
 
 SETTINGS = """
@@ -103,8 +103,8 @@ def test_a_group_without_its_executor_stops_the_start(data_dir, instance):
 
 def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
     """By way of the member's name to its instance, and from there to its deploy path."""
-    writer = WriterThread()
-    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=writer)
+    threads = StoreThreads()
+    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=threads)
     place = tmp_path / "s1" / "shop" / "shared" / "drain"
 
     async def is_there() -> bool:
@@ -116,44 +116,44 @@ def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
         seen += [await is_there(), place.exists()]
         await files.put(MEMBER, False)
         seen += [await is_there(), place.exists()]
-        await writer(connections.close_all)
+        await threads.read(connections.close_all)
         return seen
 
     assert asyncio.run(run()) == [False, True, True, False, False]
-    writer.close()
+    threads.close()
 
 
 def test_drain_files_of_many_members_take_one_query(tmp_path, instance):
     """A pool may have thousands, and all of them are read every other second."""
-    writer = WriterThread()
-    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=writer)
+    threads = StoreThreads()
+    files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=threads)
     members = [replace(MEMBER, name=f"shop/s1:{port}", port=port) for port in range(1, 101)]
     (tmp_path / "s1" / "shop").mkdir()
 
     async def run() -> tuple[frozenset[str], int]:
         await files.put(members[0], True)
-        await writer(setattr, connection, "force_debug_cursor", True)
-        before = await writer(lambda: len(connection.queries))
+        await threads.read(setattr, connection, "force_debug_cursor", True)
+        before = await threads.read(lambda: len(connection.queries))
         found = await files.find(members)
-        asked = await writer(lambda: len(connection.queries)) - before
-        await writer(connections.close_all)
+        asked = await threads.read(lambda: len(connection.queries)) - before
+        await threads.read(connections.close_all)
         return found, asked
 
     # All of them share the server's folder here, and so its drain file.
     assert asyncio.run(run()) == ({one.name for one in members}, 1)
-    writer.close()
+    threads.close()
 
 
 def test_an_executor_that_cannot_place_a_drain_file_says_so(instance):
-    writer = WriterThread()
-    files = DrainFiles({"local": FakeExecutor(clock=SystemClock())}, offload=writer)
+    threads = StoreThreads()
+    files = DrainFiles({"local": FakeExecutor(clock=SystemClock())}, offload=threads)
 
     async def run() -> None:
         try:
             await files.put(MEMBER, True)
         finally:
-            await writer(connections.close_all)
+            await threads.read(connections.close_all)
 
     with pytest.raises(BalancerPoolError, match="use another balancer"):
         asyncio.run(run())
-    writer.close()
+    threads.close()

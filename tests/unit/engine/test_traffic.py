@@ -18,6 +18,19 @@ NAME = "shop/s0:80"
 AT_ONCE_S = EVERY_S / 4
 
 
+class Calls:
+    """Counts the calls of the store."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    async def __call__(self, function, *args, **kwargs):
+        self._scene.calls += 1
+        return function(*args, **kwargs)
+
+    read = __call__
+
+
 class Scene:
     """A keeper at work in virtual time, on a group whose first instance is out for work at a balancer that forgot."""
 
@@ -32,14 +45,10 @@ class Scene:
         self.balancer = FakeBalancer(self.clock, self.members.values())
         self.balancer.request_delay_s = 0.1
         self.keeper = TrafficKeeper(
-            self.world.store, balancers={"lb": self.balancer}, clock=self.clock, offload=self._offload
+            self.world.store, balancers={"lb": self.balancer}, clock=self.clock, offload=Calls(self)
         )
         self.instance_id = self.world.store.fleet("shop").instances[0].id
         self.calls = 0
-
-    async def _offload(self, function, *args, **kwargs):
-        self.calls += 1
-        return function(*args, **kwargs)
 
     def begin_work(self) -> None:
         self.crew = Crew.begin(self.world, "shop", self.world.add_package("2.0"))

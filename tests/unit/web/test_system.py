@@ -1,4 +1,4 @@
-"""The real clock and the writer's thread."""
+"""The real clock and the store's threads."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import threading
 from datetime import UTC
 
-from rollwave.system import SystemClock, WriterThread
+from rollwave.system import StoreThreads, SystemClock
 
 
 def test_the_time_is_in_utc():
     assert SystemClock().now().tzinfo is UTC
 
 
-def test_everything_is_written_by_one_thread_that_is_not_the_loops():
-    writer = WriterThread()
+def test_everything_is_written_by_one_thread_and_read_by_another_and_neither_is_the_loops():
+    threads = StoreThreads()
 
-    async def run() -> list[threading.Thread]:
-        return await asyncio.gather(*(writer(threading.current_thread) for _ in range(20)))
+    async def run(call) -> list[threading.Thread]:
+        return await asyncio.gather(*(call(threading.current_thread) for _ in range(20)))
 
-    (thread,) = set(asyncio.run(run()))
-    writer.close()
+    (writer,) = set(asyncio.run(run(threads)))
+    (reader,) = set(asyncio.run(run(threads.read)))
+    threads.close()
 
-    assert thread is not threading.current_thread()
+    assert len({writer, reader, threading.current_thread()}) == 3

@@ -53,6 +53,8 @@ class StoreLink:
         self._world.check_store()
         return result
 
+    read = __call__
+
 
 class Process:
     """
