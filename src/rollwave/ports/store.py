@@ -111,6 +111,8 @@ class Claim(Struct, frozen=True, kw_only=True):
         epoch: Fencing epoch: higher than every epoch given before, of any slice.
         recalls: How often targets have been recalled (held) so far.
         instance_ids: All of its instances, also those whose targets are settled.
+        opened_at: When its targets were admitted; None where the store is older than this being kept.
+        is_takeover: Another claim of it came before this one.
     """
 
     key: SliceKey
@@ -118,6 +120,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     epoch: int
     recalls: int
     instance_ids: tuple[int, ...]
+    opened_at: datetime | None = None
+    is_takeover: bool = False
 
 
 class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

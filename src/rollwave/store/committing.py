@@ -140,7 +140,7 @@ def _last_of_each(transitions: Sequence[Transition]) -> list[Transition]:
 def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None:
     before, after = loaded.state, decision.state
     _write_deployment(loaded, after, at=at)
-    _write_slices(before, after)
+    _write_slices(before, after, at=at)
     touched_ids = sorted(touched(decision.facts))
     _write_targets(before, after, touched_ids)
     instances = [after.fleet[one] for one in touched_ids if after.fleet[one] is not before.fleet[one]]
@@ -167,7 +167,7 @@ def _write_deployment(loaded: Loaded, after: State, *, at: datetime) -> None:
         raise _moved(loaded)
 
 
-def _write_slices(before: State, after: State) -> None:
+def _write_slices(before: State, after: State, *, at: datetime) -> None:
     was, now = before.deployment.slices, after.deployment.slices
     deployment_id = after.deployment.id
     closed = [number for number in was if number not in now]
@@ -176,7 +176,13 @@ def _write_slices(before: State, after: State) -> None:
             closed=True, owner="", lease_until=None
         )
     Slice.objects.bulk_create(
-        Slice(deployment_id=deployment_id, number=number, course=one.course.value, instance_ids=one.instance_ids)
+        Slice(
+            deployment_id=deployment_id,
+            number=number,
+            course=one.course.value,
+            instance_ids=one.instance_ids,
+            opened_at=at,
+        )
         for number, one in now.items()
         if number not in was
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from django.db.models import F, Q
@@ -25,9 +26,13 @@ INSERT INTO store_counter (name, value) VALUES ('epoch', 1)
 ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
 """
 
-_SET_EPOCH = """
-UPDATE store_slice SET epoch = %s WHERE deployment_id = %s AND number = %s RETURNING course, recalls, instance_ids
+_TAKE = """
+UPDATE store_slice SET owner = %s, lease_until = %s
+WHERE deployment_id = %s AND number = %s AND NOT closed AND (owner = '' OR lease_until <= %s)
+RETURNING epoch, course, recalls, instance_ids, opened_at
 """
+
+_SET_EPOCH = "UPDATE store_slice SET epoch = %s WHERE deployment_id = %s AND number = %s"
 
 # One statement, so that of many who ask at once each slice is given to one.
 _SEND = """
@@ -44,20 +49,29 @@ AND store_slice.epoch = fresh.epoch AND store_slice.recalls = fresh.recalls AND 
 """
 
 
-def _held_by_nobody(now: datetime) -> Q:
-    return Q(closed=False) & (Q(owner="") | Q(lease_until__lte=now))
-
-
 def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
     """Take a slice that nobody holds, under a new epoch; None where somebody does, or it is closed."""
     deployment_id, number = key
-    free = Slice.objects.filter(_held_by_nobody(now), deployment_id=deployment_id, number=number)
-    if not free.update(owner=owner, lease_until=lease_until):
+    taken = fetch(_TAKE, owner, timestamp(lease_until), deployment_id, number, timestamp(now))
+    if not taken:
         return None
+    ((earlier_epoch, course, recalls, instance_ids, opened_at),) = taken
     ((epoch,),) = fetch(_NEXT_EPOCH)
-    ((course, recalls, instance_ids),) = fetch(_SET_EPOCH, epoch, deployment_id, number)
-    everybody = tuple(json.loads(instance_ids))
-    return Claim(key=key, course=Course(course), epoch=epoch, recalls=recalls, instance_ids=everybody)
+    execute(_SET_EPOCH, epoch, deployment_id, number)
+    return Claim(
+        key=key,
+        course=Course(course),
+        epoch=epoch,
+        recalls=recalls,
+        instance_ids=tuple(json.loads(instance_ids)),
+        opened_at=_time(opened_at),
+        is_takeover=earlier_epoch > 0,
+    )
+
+
+def _time(value: datetime | None) -> datetime | None:
+    # SQLite holds no zone.
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 def renew(records: Sequence[SliceRecord]) -> None:

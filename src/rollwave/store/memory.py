@@ -75,6 +75,7 @@ class _SliceRow:
     lease_until: datetime | None = None
     recalls: int = 0
     dispatched_at: datetime | None = None
+    opened_at: datetime | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -280,14 +281,13 @@ class MemoryStore:
         at: datetime,
         command: CommandKey | None = None,
     ) -> tuple[Loaded, ...]:
-        del at
         self._check_command(command)
         for record in records:
             self._check_record(record)
         for loaded, _decision in decisions:
             self._check_unmoved(loaded)
         # From here on nothing can be refused, so that it is all or nothing.
-        alone = [self._write_decision(loaded, decision) for loaded, decision in decisions]
+        alone = [self._write_decision(loaded, decision, at=at) for loaded, decision in decisions]
         for record in records:
             self._write_record(record)
         self._accept_command(command, decisions[0][0].state.deployment.id if decisions else None)
@@ -307,7 +307,7 @@ class MemoryStore:
         if moved or any(self._groups[name].version != seen for name, seen in loaded.group_versions.items()):
             raise StateConflictError(f"deployment {deployment.id} has moved", deployment_id=deployment.id)
 
-    def _write_decision(self, loaded: Loaded, decision: Decision) -> Loaded:
+    def _write_decision(self, loaded: Loaded, decision: Decision, *, at: datetime) -> Loaded:
         state = decision.state
         deployment = state.deployment
         row = self._deployments[deployment.id]
@@ -325,7 +325,7 @@ class MemoryStore:
                 self._instances[one].instance = replace(instance, busy_elsewhere=False)
         for number, opened in deployment.slices.items():
             if number not in row.slices:
-                row.slices[number] = _SliceRow(course=opened.course, instance_ids=opened.instance_ids)
+                row.slices[number] = _SliceRow(course=opened.course, instance_ids=opened.instance_ids, opened_at=at)
         for number, slice_row in row.slices.items():
             slice_row.closed = number not in deployment.slices
         row.state = state.having(neighbors=())
@@ -359,6 +359,7 @@ class MemoryStore:
         if slice_row is None or slice_row.closed or self._is_held(slice_row, now):
             return None
         self._epoch += 1
+        is_takeover = slice_row.epoch > 0
         slice_row.owner, slice_row.epoch, slice_row.lease_until = owner, self._epoch, lease_until
         return Claim(
             key=key,
@@ -366,6 +367,8 @@ class MemoryStore:
             epoch=self._epoch,
             recalls=slice_row.recalls,
             instance_ids=tuple(slice_row.instance_ids),
+            opened_at=slice_row.opened_at,
+            is_takeover=is_takeover,
         )
 
     def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:

@@ -222,6 +222,7 @@ class Slice(models.Model):
     lease_until = models.DateTimeField(null=True)
     recalls = models.PositiveIntegerField(default=0)
     dispatched_at = models.DateTimeField(null=True)
+    opened_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering: ClassVar = ["number"]

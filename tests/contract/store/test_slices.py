@@ -40,6 +40,15 @@ def test_a_slice_has_one_owner(crew):
     assert crew.claim(1, owner="bob", now=NOON + LEASE - SECOND) is None
 
 
+def test_a_claim_tells_how_long_its_slice_has_waited_and_for_whom(crew):
+    """When the slice was opened, and whether somebody had it before: a lease that ran out, or was taken away."""
+    first = crew.claim(1, owner="ann", now=NOON + SECOND)
+    second = crew.claim(1, owner="bob", now=NOON + SECOND + LEASE)
+
+    assert (first.opened_at, first.is_takeover) == (NOON, False)
+    assert (second.opened_at, second.is_takeover) == (NOON, True)
+
+
 def test_a_slice_that_does_not_exist_cannot_be_claimed(crew):
     """A message may be about anything."""
     assert crew.claim(99) is None
