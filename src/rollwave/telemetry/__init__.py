@@ -1,0 +1,1 @@
+"""What the engine tells, turned into metrics and traces."""
