@@ -6,21 +6,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from demo.processes import LabError, free_ports, until
 from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 GROUP: Final = "web"
 SITES: Final = {"north": 6, "south": 6}
@@ -36,28 +34,6 @@ class Server:
     name: str
     site: str
     port: int
-
-
-class LabError(Exception):
-    """Something of the lab did not come up; says what and where its log is."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return *count* different free ports of 127.0.0.1."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0, every_s: float = 0.05) -> None:
-    """Wait until *condition* holds; LabError after *timeout_s*."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise LabError(f"{what} did not happen within {timeout_s:g} s")
-        time.sleep(every_s)
 
 
 class Lab:

@@ -1,0 +1,190 @@
+"""Programs that run beside us, each with everything that it starts: begun, stopped, killed and paused as a whole."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+class LabError(Exception):
+    """Something of the lab did not come up; says what and where its log is."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* different free ports of 127.0.0.1."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0, every_s: float = 0.05) -> None:
+    """Wait until *condition* holds; LabError after *timeout_s*."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LabError(f"{what} did not happen within {timeout_s:g} s")
+        time.sleep(every_s)
+
+
+class Program:
+    """
+    One program and whatever it starts. Not a process group: daemons such as PostgreSQL give their children their own.
+
+    Args:
+        argv: Its command line.
+        log: The file to which its output is appended.
+        cwd: Its working directory; ours where None.
+        environment: Variables beside our own.
+        user: Who runs it, by name; ourselves where None.
+        stop_signal: What asks it to end in good order.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        log: Path,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.argv = [str(word) for word in argv]
+        self.log = log
+        self._cwd = cwd
+        self._environment = dict(environment or {})
+        self._user = user
+        self._stop_signal = stop_signal
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of its first process; LabError where it does not run."""
+        self.check()
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and return at once."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._cwd,
+                env={**os.environ, **self._environment},
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+                # A session of its own: Ctrl-C reaches us alone, who then stop everything in order.
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Do nothing while it runs; LabError with the end of its log where it has ended."""
+        code = None if self._process is None else self._process.poll()
+        if self._process is None or code is not None:
+            said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+            raise LabError(f"{self.argv[0]} does not run (exit code {code}); {self.log} ends with:\n{said[-2000:]}")
+
+    def stop(self, *, timeout_s: float = 20.0) -> None:
+        """Ask it to end, and kill what is left of it after *timeout_s*. Return when all of it is gone."""
+        if self._process is None:
+            return
+        self.resume()
+        with ExitStack() as stack:
+            tree = [stack.enter_context(_Handle(pid)) for pid in self._tree()]
+            self._process.send_signal(self._stop_signal)
+            deadline = time.monotonic() + timeout_s
+            for one in tree:
+                one.wait(max(0.0, deadline - time.monotonic()))
+            # What it started meanwhile is reached from here, as long as it lives.
+            self.kill()
+            for one in tree:
+                one.kill()
+                one.wait()
+
+    def kill(self) -> None:
+        """End all of it at once, by SIGKILL. Return when all of it is gone."""
+        if self._process is None:
+            return
+        # What is stopped starts nothing new, so none escapes.
+        self.pause()
+        with ExitStack() as stack:
+            tree = [stack.enter_context(_Handle(pid)) for pid in self._tree()]
+            for one in tree:
+                one.kill()
+            for one in tree:
+                one.wait()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Let all of it stand still, by SIGSTOP, as a machine that hangs."""
+        seen: set[int] = set()
+        while new := set(self._tree()) - seen:
+            _signal(new, signal.SIGSTOP)
+            seen |= new
+
+    def resume(self) -> None:
+        """Let all of it go on."""
+        _signal(self._tree(), signal.SIGCONT)
+
+    def _tree(self) -> Iterator[int]:
+        if self._process is not None and self._process.poll() is None:
+            yield from _tree(self._process.pid)
+
+
+class _Handle:
+    """A process that is meant even after its number has gone to another one."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._fd: int | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(ProcessLookupError):
+            self._fd = os.pidfd_open(self._pid)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+
+    def kill(self) -> None:
+        if self._fd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        if self._fd is not None:
+            select.select([self._fd], [], [], timeout_s)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """Yield a process and all that descend from it, parents first."""
+    yield pid
+    # Children belong to the thread that started them; what ends while we look has no children.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text(encoding="ascii").split():
+                yield from _tree(int(child))
+
+
+def _signal(pids: Iterator[int] | set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
