@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from rollwave.domain.commands import FleetChanged, TimeCame
 from rollwave.domain.errors import RollwaveError
+from rollwave.ports.telemetry import UNHEARD, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rollwave.ports.clock import Clock
     from rollwave.ports.queue import Queue
     from rollwave.ports.store import Loaded
+    from rollwave.ports.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -54,9 +56,13 @@ class Dispatcher:
         queue: Where slices are sent.
         clock: Time.
         offload: Runs the store's blocking calls.
+        telemetry: Hears of what is sent, and of what fails.
     """
 
-    def __init__(self, releases: Releases, *, queue: Queue, clock: Clock, offload: Offload) -> None:
+    def __init__(
+        self, releases: Releases, *, queue: Queue, clock: Clock, offload: Offload, telemetry: Telemetry = UNHEARD
+    ) -> None:
+        self._telemetry = telemetry
         self._releases = releases
         self._queue = queue
         self._clock = clock
@@ -80,6 +86,7 @@ class Dispatcher:
                 wait_s = await self.tick()
             except Exception:
                 log.exception("dispatch_failed")
+                self._telemetry.failed(Part.DISPATCHER)
                 wait_s = POLL_S
             await self._wait(wait_s)
 
@@ -89,6 +96,7 @@ class Dispatcher:
         stale_before = now - timedelta(seconds=RESEND_AFTER_S)
         for key in await self._offload(self._releases.store.undispatched, now=now, stale_before=stale_before):
             await self._queue.send(key)
+            self._telemetry.sent()
         seen = await self._offload.read(self._look, now)
         for deployment_id in seen.due:
             await self._offload(self._releases.act, deployment_id, TimeCame(), now=now)

@@ -20,17 +20,20 @@ from rollwave.domain.decide import decide
 from rollwave.domain.errors import FencedError, RecalledError, StateConflictError
 from rollwave.domain.model import Standing
 from rollwave.ports.store import SliceRecord
+from rollwave.ports.telemetry import UNHEARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from rollwave.domain.commands import Settlement
+    from rollwave.domain.decide import Decision
     from rollwave.domain.model import Failure
     from rollwave.engine.offload import Offload
     from rollwave.engine.releases import Releases
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import Claim, Loaded, SliceKey, Transition
+    from rollwave.ports.telemetry import Telemetry
 
 WRITES: Final = 2
 """Most transactions that are handed over at a time: one that is being written, and the one after it."""
@@ -59,9 +62,14 @@ class Session:
     claim: Claim
     lease_until: datetime
     recalls: int
-    open_count: int
+    open_count: int = 0
     recalled: frozenset[int] = frozenset()
     unreported: list[Settlement] = field(default_factory=list)
+
+    def log_fields(self) -> dict[str, object]:
+        """Return what tells this slice from others; see `rollwave.engine.subject`."""
+        deployment_id, number = self.claim.key
+        return {"deployment": deployment_id, "slice": number, "epoch": self.claim.epoch}
 
     def note(self, entries: Iterable[_Entry], *, reported: bool, lease_until: datetime) -> None:
         """Note that *entries* were written, and whether a decision has seen all that is settled."""
@@ -89,9 +97,13 @@ class Recorder:
         clock: For leases and the times of decisions.
         offload: Runs the store's blocking calls.
         lease_s: How long a worker owns a slice without renewing, in seconds.
+        telemetry: Hears of what was written.
     """
 
-    def __init__(self, releases: Releases, *, clock: Clock, offload: Offload, lease_s: float) -> None:
+    def __init__(
+        self, releases: Releases, *, clock: Clock, offload: Offload, lease_s: float, telemetry: Telemetry = UNHEARD
+    ) -> None:
+        self._telemetry = telemetry
         self._releases = releases
         self._clock = clock
         self._offload = offload
@@ -142,6 +154,7 @@ class Recorder:
             try:
                 entries = await self._try_to_write(entries)
             except StateConflictError:
+                self._telemetry.conflicted()
                 continue
             except Exception as error:  # noqa: BLE001  # every waiting worker gets it, and raises it where it belongs
                 _fail(entries, entries, error)
@@ -154,7 +167,7 @@ class Recorder:
             return []
         now = self._clock.now()
         try:
-            postponed = await self._offload(self._commit, entries, now)
+            postponed, records, decisions = await self._offload(self._commit, entries, now)
         except FencedError as error:
             # A process that slept may hold the same slice twice; it is the older claim that is void.
             fenced = min(_sessions_of(entries, error.key), key=lambda session: session.claim.epoch)
@@ -165,6 +178,10 @@ class Recorder:
         for entry in entries:
             if entry not in waiting and not entry.written.done():
                 entry.written.set_result(None)
+        # Last, and on the event loop: neither the thread that writes nor a worker waits for whoever listens.
+        self._telemetry.recorded(records, since=now)
+        for loaded, decision in decisions:
+            self._telemetry.decided(loaded.state.deployment.id, decision.facts, since=now)
         return postponed
 
     async def _recall(self, entries: list[_Entry], error: RecalledError) -> list[_Entry]:
@@ -174,14 +191,16 @@ class Recorder:
             session.recalls, session.recalled = recalls, recalled
         return entries
 
-    def _commit(self, entries: list[_Entry], now: datetime) -> list[_Entry]:
+    def _commit(
+        self, entries: list[_Entry], now: datetime
+    ) -> tuple[list[_Entry], list[SliceRecord], list[tuple[Loaded, Decision]]]:
         """
         Decide what calls for a decision, and commit it all; runs beside the event loop.
 
         Groups that share servers are decided in different commits: one decision cannot see what the other takes.
 
         Returns:
-            The entries that have to wait for the next commit.
+            The entries that have to wait for the next commit; what was written; what was decided.
         """
         loads: dict[int, Loaded] = {}
         reports: dict[int, list[SliceReported]] = {}
@@ -216,7 +235,7 @@ class Recorder:
         # Here for the same reason: the next transaction may begin before the event loop hears of this one.
         for session, of_slice, report in written:
             session.note(of_slice, reported=report is not None, lease_until=now + self._lease)
-        return postponed
+        return postponed, records, decisions
 
 
 def _without_recalled(entries: list[_Entry]) -> list[_Entry]:

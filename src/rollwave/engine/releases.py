@@ -15,6 +15,7 @@ from rollwave.domain.errors import (
 )
 from rollwave.domain.model import Kind
 from rollwave.domain.planner import is_initial, plan
+from rollwave.ports.telemetry import UNHEARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rollwave.domain.config import DeploymentConfig
     from rollwave.domain.model import PackageRef
     from rollwave.ports.store import CommandKey, Fleet, Loaded, Store
+    from rollwave.ports.telemetry import Telemetry
 
 ATTEMPTS: Final = 20
 """How often a decision is made again because somebody else committed first, before that is called a conflict."""
@@ -36,11 +38,19 @@ class Releases:
     Args:
         store: The truth.
         on_commit: Called after every commit that may have left something to send or to look at.
+        telemetry: Hears of it.
     """
 
-    def __init__(self, store: Store, *, on_commit: Callable[[Loaded], None] = lambda _loaded: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_commit: Callable[[Loaded], None] = lambda _loaded: None,
+        telemetry: Telemetry = UNHEARD,
+    ) -> None:
         self.store = store
         self._on_commit = on_commit
+        self._telemetry = telemetry
         self._cache: dict[int, Loaded] = {}
 
     def load(self, deployment_id: int) -> Loaded:
@@ -141,9 +151,11 @@ class Releases:
                     return loaded
                 (after,) = self.store.commit([(loaded, decision)], at=now, command=command)
             except StateConflictError:
+                self._telemetry.conflicted()
                 continue
             except CommandRepeatedError:
                 return self.load(deployment_id)
+            self._telemetry.decided(deployment_id, decision.facts, since=now)
             self.remember(after)
             return after
         raise StateConflictError(

@@ -20,7 +20,9 @@ from rollwave.domain.errors import FencedError, RecalledError
 from rollwave.domain.model import Course, Progress, Stage, Standing
 from rollwave.engine.effects import CALL_S
 from rollwave.engine.recorder import Session
+from rollwave.engine.subject import about
 from rollwave.ports.store import Transition
+from rollwave.ports.telemetry import UNHEARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from rollwave.engine.recorder import Recorder
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import Job, SliceKey, Store
+    from rollwave.ports.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -48,6 +51,7 @@ class SliceRunner:
         offload: Runs the store's blocking calls.
         owner: Name of this worker, unique among all that live.
         lease: How long a slice is owned without renewing.
+        telemetry: Hears of slices that are claimed, and how they end.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class SliceRunner:
         offload: Offload,
         owner: str,
         lease: timedelta,
+        telemetry: Telemetry = UNHEARD,
     ) -> None:
+        self._telemetry = telemetry
         self._store = store
         self._recorder = recorder
         self._effects = effects
@@ -73,25 +79,35 @@ class SliceRunner:
         """
         Claim a slice and drive it to its end; return at once where somebody else has it.
 
-        A worker that is fenced stops where it stands: whoever has the slice now goes on from the records.
+        A worker that is fenced stops where it stands: whoever has the slice now goes on from the records. To be run as
+        a task of its own: what it logs from then on is about this slice.
         """
         now = self._clock.now()
         claim = await self._offload(self._store.claim, key, owner=self._owner, now=now, lease_until=now + self._lease)
         if claim is None:
             return
+        session = Session(claim=claim, lease_until=now + self._lease, recalls=claim.recalls)
+        about(session)
+        if claim.is_takeover:
+            log.info("slice_taken_over", owner=self._owner)
+        try:
+            with self._telemetry.slice(claim, now=now):
+                await self._run(session, now=now)
+        except* FencedError:
+            log.info("slice_fenced", owner=self._owner)
+
+    async def _run(self, session: Session, *, now: datetime) -> None:
+        claim = session.claim
         jobs = await self._offload.read(self._store.jobs, claim, now=now)
-        session = Session(claim=claim, lease_until=now + self._lease, recalls=claim.recalls, open_count=len(jobs))
+        session.open_count = len(jobs)
         if claim.recalls:
             # Whoever had the slice before us may have died without hearing of it.
-            session.recalls, session.recalled = await self._offload.read(self._store.held, key)
-        try:
-            if claim.course is Course.PRESTAGE:
-                await self._for_each(jobs, session, partial(self._prestage, session))
-                await self._recorder.record(session, done=True)
-            else:
-                await self._for_each(jobs, session, partial(self._drive, session))
-        except* FencedError:
-            log.info("slice_fenced", deployment=key[0], slice=key[1], epoch=claim.epoch, owner=self._owner)
+            session.recalls, session.recalled = await self._offload.read(self._store.held, claim.key)
+        if claim.course is Course.PRESTAGE:
+            await self._for_each(jobs, session, partial(self._prestage, session))
+            await self._recorder.record(session, done=True)
+        else:
+            await self._for_each(jobs, session, partial(self._drive, session))
 
     async def _for_each(
         self, jobs: Iterable[Job], session: Session, work: Callable[[Job], Coroutine[Any, Any, None]]
@@ -105,23 +121,37 @@ class SliceRunner:
             lease.cancel()
 
     async def _drive(self, session: Session, job: Job) -> None:
-        await _Chain(job, session=session, recorder=self._recorder, effects=self._effects, clock=self._clock).drive()
+        one = _Chain(job, session=session, recorder=self._recorder, effects=self._effects, clock=self._clock)
+        about(one)
+        await one.drive()
 
     async def _prestage(self, session: Session, job: Job) -> None:
+        about(_Fetch(session, job))
         outcome = await self._effects.prestage(job, epoch=session.claim.epoch)
         if outcome.failure:
-            log.warning(
-                "prestage_failed",
-                deployment=session.claim.key[0],
-                instance=job.plan.host.instance,
-                code=outcome.failure.code,
-                reason=outcome.failure.message,
-            )
+            log.warning("prestage_failed", code=outcome.failure.code, reason=outcome.failure.message)
 
     async def _keep_lease(self, session: Session) -> None:
         while True:
             await self._clock.sleep(self._lease.total_seconds() / 3)
             await self._recorder.record(session)
+
+
+class _Fetch:
+    """One target whose host fetches ahead of time."""
+
+    def __init__(self, session: Session, job: Job) -> None:
+        self._session = session
+        self._job = job
+
+    def log_fields(self) -> dict[str, object]:
+        """Return what tells it from others; a fetch ahead of time is attempt 0 for its host."""
+        return {
+            **self._session.log_fields(),
+            "instance": self._job.plan.host.instance,
+            "attempt": 0,
+            "stage": Stage.DOWNLOAD.value,
+        }
 
 
 class _Chain:
@@ -137,6 +167,16 @@ class _Chain:
         self._last: tuple[Stage | None, Progress | None] = (job.target.stage, job.target.progress)
         self._seen_version: str | None = None
         self._unwritten: list[Transition] = []
+
+    def log_fields(self) -> dict[str, object]:
+        """Return what tells this target's attempt from others, and the stage that was last begun."""
+        stage, _ = self._last
+        return {
+            **self._session.log_fields(),
+            "instance": self._job.plan.host.instance,
+            "attempt": self._job.target.attempt,
+            "stage": stage.value if stage else None,
+        }
 
     async def drive(self) -> None:
         """Drive the target until it is settled, and have that written."""
@@ -177,6 +217,7 @@ class _Chain:
         epoch = self._session.claim.epoch
         outcome = await self._effects.perform(self._job, stage, attempt=target.attempt, epoch=epoch, own=self._own)
         if outcome.progress is Progress.UNKNOWN:
+            self._complain("stage_unknown", outcome.failure)
             await self._write(self._transition(stage, Progress.UNKNOWN, outcome.failure))
             outcome = await self._find_out(stage)
         return self._conclude(stage, outcome)
@@ -202,10 +243,15 @@ class _Chain:
         self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure))
         if outcome.progress is Progress.SUCCESS:
             return self._after_success(stage)
+        self._complain("stage_failed", outcome.failure)
         following = self._after_failure(stage)
         if stage is not Stage.PROVE and self._failure is None:
             self._failure = outcome.failure
         return following
+
+    def _complain(self, event: str, failure: Failure | None) -> None:
+        if failure is not None:
+            log.warning(event, code=failure.code, reason=failure.message)
 
     def _after_success(self, stage: Stage) -> Stage | Standing:
         target, course = self._job.target, self._session.claim.course

@@ -11,6 +11,7 @@ from rollwave.engine.recorder import Recorder
 from rollwave.engine.releases import Releases
 from rollwave.engine.runner import SliceRunner
 from rollwave.engine.traffic import TrafficKeeper
+from rollwave.ports.telemetry import UNHEARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rollwave.ports.clock import Clock
     from rollwave.ports.queue import Queue
     from rollwave.ports.store import Loaded, SliceKey, Store
+    from rollwave.ports.telemetry import Telemetry
 
 
 class Engine:
@@ -36,6 +38,7 @@ class Engine:
         offload: Runs the store's blocking calls.
         owner: Name of this process among all that work on the store.
         lease_s: How long a slice is owned without renewing, in seconds; a dead worker is noticed after that.
+        telemetry: Hears of what the engine does.
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class Engine:
         offload: Offload,
         owner: str,
         lease_s: float = 10.0,
+        telemetry: Telemetry = UNHEARD,
     ) -> None:
-        self.releases = Releases(store, on_commit=self._committed)
-        recorder = Recorder(self.releases, clock=clock, offload=offload, lease_s=lease_s)
+        self.releases = Releases(store, on_commit=self._committed, telemetry=telemetry)
+        recorder = Recorder(self.releases, clock=clock, offload=offload, lease_s=lease_s, telemetry=telemetry)
         runner = SliceRunner(
             store,
             recorder=recorder,
@@ -60,10 +64,13 @@ class Engine:
             offload=offload,
             owner=owner,
             lease=timedelta(seconds=lease_s),
+            telemetry=telemetry,
         )
         self.queue = make_queue(runner.run)
-        self._dispatcher = Dispatcher(self.releases, queue=self.queue, clock=clock, offload=offload)
-        self._traffic = TrafficKeeper(store, balancers=balancers, clock=clock, offload=offload)
+        self._dispatcher = Dispatcher(
+            self.releases, queue=self.queue, clock=clock, offload=offload, telemetry=telemetry
+        )
+        self._traffic = TrafficKeeper(store, balancers=balancers, clock=clock, offload=offload, telemetry=telemetry)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:

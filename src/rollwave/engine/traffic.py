@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
+from rollwave.ports.telemetry import UNHEARD, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rollwave.ports.balancer import Balancer
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import Store, Wish, Wishes
+    from rollwave.ports.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -51,9 +53,19 @@ class TrafficKeeper:
         balancers: By name.
         clock: Time.
         offload: Runs the store's blocking calls.
+        telemetry: Hears of what was put right, and of what fails.
     """
 
-    def __init__(self, store: Store, *, balancers: Mapping[str, Balancer], clock: Clock, offload: Offload) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        balancers: Mapping[str, Balancer],
+        clock: Clock,
+        offload: Offload,
+        telemetry: Telemetry = UNHEARD,
+    ) -> None:
+        self._telemetry = telemetry
         self._store = store
         self._balancers = balancers
         self._clock = clock
@@ -74,6 +86,7 @@ class TrafficKeeper:
             except Exception:
                 # A store that is down, say: logged whole, tried again in the next round.
                 log.exception("comparison_failed")
+                self._telemetry.failed(Part.TRAFFIC_KEEPER)
             try:
                 async with asyncio.timeout(EVERY_S):
                     await self._nudged.wait()
@@ -97,6 +110,7 @@ class TrafficKeeper:
             actual = await balancer.read([wish.member for wish in wishes])
         except (BalancerUnknownError, BalancerPoolError) as error:
             log.warning("balancer_unreadable", pool=pool, code=error.code, reason=error.message)
+            self._telemetry.failed(Part.BALANCER)
             return 0
         wrong = [wish for wish in wishes if (actual[wish.member.name] is Traffic.IN) is not wish.in_traffic]
         done = await asyncio.gather(*(self._put_right(balancer, wish) for wish in wrong))
@@ -111,6 +125,7 @@ class TrafficKeeper:
             # We slept, and what was reserved may be over before the change is: the next round looks again.
             return False
         is_done = await self._change(balancer, wish)
+        self._telemetry.put_right(in_traffic=wish.in_traffic, done=is_done)
         await self._look_again(wish)
         return is_done
 
