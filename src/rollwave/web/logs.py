@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from rollwave.engine.subject import add_subject
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,7 @@ def configure(settings: LogSettings) -> None:
     """Write logs as *settings* say, from now on and for the whole process."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_subject,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
