@@ -2,7 +2,8 @@
 Fixtures of every suite: a database of its own for each test that wants one.
 
 Django's settings belong to the process, so its default database cannot be named once and for all: each test that asks
-for `django_database` gets a fresh file, copied from one that was migrated once per process.
+for `django_database` gets a fresh file, copied from one that was migrated once per process. Where
+``ROLLWAVE_DATABASE_URL`` names a PostgreSQL server, it gets a database there that is empty again.
 """
 
 from __future__ import annotations
@@ -36,11 +37,31 @@ def _use(path: Path) -> None:
     settings["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
 
 
+def _use_database(name: str) -> None:
+    """Make *name* the default database, on the PostgreSQL server that the environment names."""
+    from django.db import connections
+
+    connections["default"].close()
+    connections["default"].settings_dict["NAME"] = connections.databases["default"]["NAME"] = name
+
+
+def _is_postgresql() -> bool:
+    from django.db import connection
+
+    return connection.vendor == "postgresql"
+
+
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with every table and nothing in it; to be copied, not used."""
     from django.core.management import call_command
 
+    if _is_postgresql():
+        name = f"rollwave_{os.getpid()}"
+        _psql(f"CREATE DATABASE {name}")
+        _use_database(name)
+        call_command("migrate", verbosity=0)
+        return Path(name)
     path = tmp_path_factory.mktemp("database") / "migrated.sqlite3"
     _use(path)
     call_command("migrate", verbosity=0)
@@ -55,8 +76,32 @@ def django_database(tmp_path: Path, migrated_database: Path) -> Iterator[Path]:
 
     Threads that a test starts close their connection themselves: ``connection.close()``.
     """
+    if _is_postgresql():
+        _use_database(str(migrated_database))
+        yield migrated_database
+        _empty()
+        return
     path = tmp_path / "rollwave.sqlite3"
     shutil.copyfile(migrated_database, path)
     _use(path)
     yield path
     _use(Path("/nonexistent"))
+
+
+def _psql(statement: str) -> None:
+    """Run *statement* outside of any transaction, at the server that the environment names."""
+    import psycopg
+
+    with psycopg.connect(os.environ["ROLLWAVE_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _empty() -> None:
+    """Leave the tables, and nothing in them; identities begin anew."""
+    from django.apps import apps
+    from django.db import connection
+
+    tables = ", ".join(model._meta.db_table for model in apps.get_app_config("store").get_models())
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    connection.close()

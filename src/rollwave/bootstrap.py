@@ -21,6 +21,7 @@ from rollwave.ports.balancer import BalancerPoolError
 from rollwave.ports.executor import Host
 from rollwave.queue.embedded import EmbeddedQueue
 from rollwave.settings_file import (
+    SETTINGS_NAME,
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from rollwave.ports.executor import Executor
     from rollwave.settings_file import BalancerSettings
 
-SETTINGS_NAME: Final = "rollwave.toml"
 SIGNING_KEY_NAME: Final = "signing.key"
 """Private half of the first key pair, in ``keys/``; every ``*.pub`` and ``*.pem`` beside it is trusted."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,6 +13,9 @@ from rollwave.domain.errors import RollwaveError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SETTINGS_NAME: Final = "rollwave.toml"
 
 
 class SettingsInvalidError(RollwaveError):
@@ -95,6 +99,40 @@ class EngineSettings(_Section, frozen=True):
     parallel: int | None = None
 
 
+class DatabaseSettings(_Section, frozen=True):
+    """
+    Where the truth is kept.
+
+    Attributes:
+        url: ``postgresql://USER:PASSWORD@HOST:PORT/NAME``, with the parameters of libpq; None: a SQLite file in the
+            data directory, which one process at a time can use.
+    """
+
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a URL of something else."""
+        if self.url is not None and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected postgresql://USER:PASSWORD@HOST:PORT/NAME")
+
+
+class BrokerSettings(_Section, frozen=True):
+    """
+    How workers hear of slices.
+
+    Attributes:
+        url: ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (RabbitMQ) or ``redis://HOST:PORT/NUMBER``; None: in the process
+            that serves.
+    """
+
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a URL of something else."""
+        if self.url is not None and not self.url.startswith(("amqp://", "amqps://", "redis://", "rediss://")):
+            raise ValueError("expected amqp://USER:PASSWORD@HOST:PORT/VHOST or redis://HOST:PORT/NUMBER")
+
+
 class LogSettings(_Section, frozen=True):
     """
     What is written to stderr.
@@ -113,30 +151,41 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     All settings; the defaults are those of an installation without a file.
 
     Attributes:
-        limits, engine, log: Tables of the same name.
+        limits, engine, database, broker, log: Tables of the same name.
         balancers: By the name that groups use, from ``[balancers.NAME]``.
     """
 
     limits: Limits = Limits()
     engine: EngineSettings = EngineSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    broker: BrokerSettings = BrokerSettings()
     log: LogSettings = LogSettings()
     balancers: dict[str, BalancerSettings] = {}
 
 
-_TABLES: Final[dict[str, Any]] = {"limits": Limits, "engine": EngineSettings, "log": LogSettings}
+_TABLES: Final[dict[str, Any]] = {
+    "limits": Limits,
+    "engine": EngineSettings,
+    "database": DatabaseSettings,
+    "broker": BrokerSettings,
+    "log": LogSettings,
+}
+
+_VARIABLES: Final = {"database": "ROLLWAVE_DATABASE_URL", "broker": "ROLLWAVE_BROKER_URL"}
+"""Environment variables that win over the ``url`` of a table: passwords need not be in a file."""
 
 
 def read_settings(path: Path) -> SettingsFile:
     """
-    Return the settings in *path*; the defaults where there is no such file.
+    Return the settings in *path* and the environment; the defaults where there is no such file.
 
     Raises:
         SettingsInvalidError: If it cannot be read, or says something that nobody understands; it names the key.
     """
     try:
         document = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        return SettingsFile()
+    except (FileNotFoundError, NotADirectoryError):
+        document = {}
     except (OSError, ValueError) as error:
         raise SettingsInvalidError(path=path, key="", reason=str(error)) from error
     known = [*_TABLES, "balancers"]
@@ -145,6 +194,9 @@ def read_settings(path: Path) -> SettingsFile:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
             raise SettingsInvalidError(path=path, key=name, reason=f"no such table; {hint}")
+    for name, variable in _VARIABLES.items():
+        if url := os.environ.get(variable):
+            document[name] = {**_table(path, name, document.get(name, {})), "url": url}
     tables = {name: _read(path, name, document[name], _TABLES[name]) for name in _TABLES if name in document}
     balancers = {
         name: _read(path, f"balancers.{name}", table, BalancerSettings)

@@ -68,9 +68,10 @@ def commit(
     if command is not None:
         first = decisions[0][0].state.deployment.id if decisions else None
         keys.accept(command, deployment_id=first, at=at)
-    leases.renew(records)
     moving = [(loaded, decision) for loaded, decision in decisions if decision.facts]
+    # Groups before slices, slices before targets, in every transaction: so none waits for another in a circle.
     _move_groups([loaded for loaded, _decision in moving])
+    leases.renew(records)
     log = Log()
     _write_records(records, log)
     for loaded, decision in moving:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from rollwave.store import committing, creation, deployments, fleets, jobs, keys, leases, loading, traffic
-from rollwave.store.dialect import snapshot
+from rollwave.store.dialect import in_transaction, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +31,7 @@ class DjangoStore:
             return fleets.read(group)
 
     def create(self, planned: Planned, *, at: datetime, command: CommandKey | None = None) -> int:
-        with transaction.atomic():
-            return creation.create(planned, at=at, command=command)
+        return in_transaction(creation.create, planned, at=at, command=command)
 
     def load(self, deployment_id: int, *, cached: Loaded | None = None) -> Loaded:
         with snapshot():
@@ -48,8 +45,7 @@ class DjangoStore:
         at: datetime,
         command: CommandKey | None = None,
     ) -> tuple[Loaded, ...]:
-        with transaction.atomic():
-            return committing.commit(decisions, records, at=at, command=command)
+        return in_transaction(committing.commit, decisions, records, at=at, command=command)
 
     def accepted(self, command: CommandKey) -> int | None:
         return keys.accepted(command)
@@ -57,8 +53,7 @@ class DjangoStore:
     # --- working ---
 
     def claim(self, key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
-        with transaction.atomic():
-            return leases.claim(key, owner=owner, now=now, lease_until=lease_until)
+        return in_transaction(leases.claim, key, owner=owner, now=now, lease_until=lease_until)
 
     def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:
         with snapshot():
@@ -93,8 +88,7 @@ class DjangoStore:
     # --- traffic ---
 
     def set_hold(self, instance_id: int, *, hold: bool, actor: str, reason: str, at: datetime) -> int | None:
-        with transaction.atomic():
-            return traffic.set_hold(instance_id, hold=hold, actor=actor, reason=reason, at=at)
+        return in_transaction(traffic.set_hold, instance_id, hold=hold, actor=actor, reason=reason, at=at)
 
     def set_offline(self, server: str, *, offline: bool, actor: str, reason: str, at: datetime) -> Sequence[int]:
         """
@@ -106,8 +100,7 @@ class DjangoStore:
         Raises:
             NotFoundError: If there is no such server.
         """
-        with transaction.atomic():
-            return traffic.set_offline(server, offline=offline, actor=actor, reason=reason, at=at)
+        return in_transaction(traffic.set_offline, server, offline=offline, actor=actor, reason=reason, at=at)
 
     def wishes(self, *, cached: Wishes | None = None) -> Wishes:
         with snapshot():
@@ -118,5 +111,4 @@ class DjangoStore:
             return traffic.wish(instance_id)
 
     def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
-        with transaction.atomic():
-            return traffic.reserve(wish, now=now, until=until)
+        return in_transaction(traffic.reserve, wish, now=now, until=until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.db import transaction
 from django.db.models import F, Q
 from msgspec.structs import replace
 
@@ -140,7 +141,7 @@ def touch(group_ids: Collection[int]) -> None:
     """
     on_servers = Instance.objects.filter(group__in=group_ids).values("server")
     sharing = Instance.objects.filter(server__in=on_servers).values("group")
-    Group.objects.filter(Q(id__in=group_ids) | Q(id__in=sharing)).update(version=F("version") + 1)
+    _move(Q(id__in=group_ids) | Q(id__in=sharing))
 
 
 def touch_servers(server_ids: Collection[int]) -> None:
@@ -149,4 +150,12 @@ def touch_servers(server_ids: Collection[int]) -> None:
 
     That is all: nobody counts on a server that he does not stand on, but by the room of a group that does.
     """
-    Group.objects.filter(instances__server__in=server_ids).update(version=F("version") + 1)
+    _move(Q(instances__server__in=server_ids))
+
+
+def _move(which: Q) -> None:
+    # Locked in the order in which every transaction locks groups, so that none waits for another in a circle.
+    locked = Group.objects.select_for_update().filter(id__in=Group.objects.filter(which)).order_by("name")
+    with transaction.atomic(savepoint=False):
+        ids = list(locked.values_list("id", flat=True))
+        Group.objects.filter(id__in=ids).update(version=F("version") + 1)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from rollwave.ports.store import Transition
 from rollwave.store import codec
-from rollwave.store.dialect import execute, fetch, json_text, nested_recordset, pack, recordset, stored_time, timestamp
+from rollwave.store.dialect import (
+    as_json,
+    execute,
+    fetch,
+    json_text,
+    nested_recordset,
+    pack,
+    recordset,
+    stored_time,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +31,7 @@ _LISTED = ", ".join(_COLUMNS)
 _APPEND_FACTS = f"INSERT INTO store_event ({_LISTED}) SELECT {_LISTED} FROM {recordset(*_COLUMNS)}"
 
 _STAGE_CHANGED = json_text(
-    slice="slice", attempt="attempt", stage="stage", progress="progress", failure="json(failure)"
+    slice="slice", attempt="attempt", stage="stage", progress="progress", failure=as_json("failure")
 )
 # The database puts them into words: a release makes ten for each target, and nothing here need look at them.
 _APPEND_TRANSITIONS = f"""

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from rollwave.domain.model import Instance, Phase, Standing, Target
-from rollwave.store.dialect import packed
+from rollwave.store.dialect import as_json, packed
 
 INSTANCE: Final = packed(
     Instance,
@@ -20,7 +20,7 @@ INSTANCE: Final = packed(
     offline="s.offline",
     failed="i.failed",
     new="i.new",
-    busy_elsewhere="0",
+    busy_elsewhere="FALSE",
     version="i.version",
 )
 """Packs an instance, but for what others do on its server."""
@@ -38,7 +38,7 @@ TARGET: Final = packed(
     slice="t.slice",
     stage="t.stage",
     progress="t.progress",
-    failure="json(t.failure)",
+    failure=as_json("t.failure"),
     restored="t.restored",
 )
 """Packs a target."""

@@ -18,7 +18,7 @@ from rollwave.ports.store import Wish, Wishes
 from rollwave.store import fleets, leases, rows
 from rollwave.store.deployments import active_of
 from rollwave.store.dialect import fetch
-from rollwave.store.models import FINAL_PHASES, AuditEntry, Instance, Server, Target
+from rollwave.store.models import FINAL_PHASES, AuditEntry, Group, Instance, Server, Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -31,6 +31,8 @@ def set_hold(instance_id: int, *, hold: bool, actor: str, reason: str, at: datet
         instance = Instance.objects.select_related("group", "server").get(id=instance_id)
     except Instance.DoesNotExist:
         raise NotFoundError(kind="instance", name=instance_id) from None
+    # First, as in every transaction that changes what a decision may look at: groups are locked before anything else.
+    fleets.touch([instance.group_id])
     instance.hold = hold
     instance.hold_by = actor if hold else ""
     instance.hold_reason = reason if hold else ""
@@ -39,7 +41,6 @@ def set_hold(instance_id: int, *, hold: bool, actor: str, reason: str, at: datet
         at=at, actor=actor, action="hold" if hold else "unhold", subject=instance.name, reason=reason
     )
     _recall([instance_id])
-    fleets.touch([instance.group_id])
     return next(iter(active_of([instance.group_id])), None)
 
 
@@ -49,6 +50,7 @@ def set_offline(server: str, *, offline: bool, actor: str, reason: str, at: date
         row = Server.objects.get(name=server)
     except Server.DoesNotExist:
         raise NotFoundError(kind="server", name=server) from None
+    fleets.touch_servers([row.id])
     row.offline = offline
     row.save(update_fields=["offline"])
     AuditEntry.objects.create(
@@ -56,7 +58,6 @@ def set_offline(server: str, *, offline: bool, actor: str, reason: str, at: date
     )
     on_it = Instance.objects.filter(server=row)
     _recall(list(on_it.values_list("id", flat=True)))
-    fleets.touch_servers([row.id])
     return active_of(set(on_it.values_list("group_id", flat=True)))
 
 
@@ -158,6 +159,8 @@ def reserve(wanted: Wish, *, now: datetime, until: datetime) -> bool:
     To take an instance out needs no reservation, and waits for none: a worker that puts it in says so first, and then
     the wish is out of date; a keeper that puts it in reads the wish again afterwards.
     """
+    # No decision can put a worker on it between the look and the reservation.
+    list(Group.objects.select_for_update().filter(instances=wanted.instance_id))
     if wish(wanted.instance_id) != wanted:
         return False
     free = Q(reserved_until__isnull=True) | Q(reserved_until__lte=now)

@@ -1,9 +1,16 @@
-"""Django settings. One variable places everything: ``ROLLWAVE_DATA``, the data directory."""
+"""
+Django settings. One variable places everything: ``ROLLWAVE_DATA``, the data directory.
+
+The database is the one that ``rollwave.toml`` names there, or ``ROLLWAVE_DATABASE_URL``; else SQLite beside it.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from rollwave.settings_file import SETTINGS_NAME, read_settings
+from rollwave.web.database import database
 
 DATA_DIR = Path(os.environ.get("ROLLWAVE_DATA", ".rollwave")).absolute()
 
@@ -27,15 +34,4 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # No sessions and no signed cookies yet: the key guards nothing, and Django wants one that is not empty.
 SECRET_KEY = os.environ.get("ROLLWAVE_SECRET_KEY", "unused-until-there-are-sessions")
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "rollwave.sqlite3",
-        "OPTIONS": {
-            "timeout": 30,
-            # Every transaction that may write says so at once: no upgrade from a read lock can fail half-way.
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
-        },
-    }
-}
+DATABASES = {"default": database(DATA_DIR, read_settings(DATA_DIR / SETTINGS_NAME).database.url)}

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from rollwave.domain.errors import NotFoundError
+from rollwave.store.dialect import alone
 from rollwave.store.models import AuditEntry, Token
 from rollwave.web.refusals import LastTokenError, TokenExistsError
 
@@ -75,6 +76,7 @@ def delete(name: str, *, actor: str, now: datetime) -> None:
         LastTokenError: If no valid one would be left.
     """
     with transaction.atomic():
+        alone("tokens")
         if not Token.objects.filter(name=name).exists():
             raise NotFoundError(kind="token", name=name)
         if not Token.objects.filter(_valid(now)).exclude(name=name).exists():
@@ -92,6 +94,12 @@ def make_first(path: Path, *, now: datetime) -> bool:
     Returns:
         Whether one was made.
     """
+    with transaction.atomic():
+        alone("tokens")
+        return _make_first(path, now=now)
+
+
+def _make_first(path: Path, *, now: datetime) -> bool:
     if Token.objects.exists():
         return False
     if not path.exists():
@@ -102,9 +110,8 @@ def make_first(path: Path, *, now: datetime) -> bool:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    with transaction.atomic():
-        Token.objects.create(name=FIRST_NAME, digest=digest_of(path.read_text().strip()), created_at=now)
-        AuditEntry.objects.create(at=now, actor="rollwave", action="token.created", subject=f"token/{FIRST_NAME}")
+    Token.objects.create(name=FIRST_NAME, digest=digest_of(path.read_text().strip()), created_at=now)
+    AuditEntry.objects.create(at=now, actor="rollwave", action="token.created", subject=f"token/{FIRST_NAME}")
     return True
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from rollwave.store import fleets
 from rollwave.store.deployments import active_of
-from rollwave.store.dialect import snapshot
+from rollwave.store.dialect import alone, in_transaction, snapshot
 from rollwave.store.models import App, AuditEntry, Group, Instance, Server
 from rollwave.web.context import services
 from rollwave.web.fleet import look_again
@@ -36,9 +34,13 @@ def apply_spec(document: Any, *, prune: bool, dry_run: bool, actor: str) -> list
         with snapshot():
             return _decided(document, prune=prune)[0]
     rollwave = services()
-    with transaction.atomic():
+
+    def apply() -> tuple[list[Change], list[int]]:
+        alone("apply")
         decided, inventory = _decided(document, prune=prune)
-        active = _write(decided, inventory, actor=actor, now=rollwave.clock.now())
+        return decided, _write(decided, inventory, actor=actor, now=rollwave.clock.now())
+
+    decided, active = in_transaction(apply)
     look_again(active)
     return decided
 
