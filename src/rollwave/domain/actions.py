@@ -56,11 +56,9 @@ def _braked(state: State) -> str | None:
     return f"it is braked ({deployed_brake.reason or deployed_brake.cause.value})" if deployed_brake else None
 
 
-def _only_in(state: State, *phases: Phase) -> str | None:
-    if state.deployment.phase in phases:
-        return None
-    wanted = " or ".join(phase.value for phase in phases)
-    return f"it is in phase {state.deployment.phase.value}, not {wanted}"
+def _only_in(state: State, wanted: Phase) -> str | None:
+    phase = state.deployment.phase
+    return None if phase is wanted else f"it is in phase {phase.value}, not {wanted.value}"
 
 
 def _why_not_start(state: State) -> str | None:

@@ -7,7 +7,7 @@ here acts: the engine commits the decision, then performs its intents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from rollwave.domain import commands as cmd
     from rollwave.domain.model import PackageRef, State
+
+MOST_STEPS: Final = 1_000
+"""A decision ends after a handful of steps. One that would go on for ever is a bug, and must not hang the engine."""
 
 
 class RunSlice(Struct, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ def decide(state: State, *events: cmd.Command | cmd.Observation, now: datetime) 
     draft = Draft(state, now=now)
     for event in events:
         take_in(event, draft)
-    while go_on(draft):
-        pass
-    return Decision(state=draft.state, facts=tuple(draft.facts))
+    for _ in range(MOST_STEPS):
+        if not go_on(draft):
+            return Decision(state=draft.state, facts=tuple(draft.facts))
+    raise RuntimeError("a decision does not come to its end")

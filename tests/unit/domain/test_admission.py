@@ -120,6 +120,20 @@ def test_large_admissions_are_cut_into_slices(monkeypatch):
     ]
 
 
+def test_a_failure_shrinks_what_runs_in_parallel_in_a_first_release_too():
+    """All that is new counts as capacity then, so nothing of it is free (I1)."""
+    story = Story(fleet_of(8, new=True), previous=None, canary_count=0).start().fail(1)
+
+    assert story.succeed(2).in_flight == (3,)
+
+
+def test_work_on_servers_of_our_own_costs_no_neighbor_anything():
+    """Only what its servers take out is taken from its room."""
+    story = Story(fleet_of(4), canary_count=0, max_unavailable_percent=50, neighbors=(neighbor(1, s2=1),))
+
+    assert story.start().in_flight == (1, 2)
+
+
 FULL, PROVE_OUT, PROVE_IN = Entry.FULL, Entry.PROVE_OUT, Entry.PROVE_IN
 
 

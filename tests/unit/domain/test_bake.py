@@ -183,7 +183,7 @@ def test_a_canary_that_comes_back_during_the_rollout_is_approved_by_whoever_retr
     story.hold(2).leave(2, stage=Stage.VERIFY).succeed(1).roll_out().apply_brake().unhold(2).retry()
 
     assert 2 in story.in_flight
-    assert story.happened(facts.BakeApproved)[0].attempts == ((1, 1), (2, 2))
+    assert story.happened(facts.BakeApproved) == [facts.BakeApproved(actor="ann", attempts=((1, 1), (2, 2)))]
 
 
 def test_a_retry_without_canaries_approves_nothing():

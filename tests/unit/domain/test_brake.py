@@ -10,7 +10,7 @@ from rollwave.domain.commands import Action
 from rollwave.domain.config import FailurePolicy
 from rollwave.domain.decide import RollBack
 from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError
-from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
+from rollwave.domain.model import Abort, BrakeCause, Kind, Phase, Standing
 from tests.unit.domain.story import GOAL, OLD, Story, fleet_of
 
 
@@ -70,6 +70,13 @@ def test_a_restored_target_still_counts_as_failed():
     assert story.state.fleet[1].version == OLD.version
 
 
+def test_the_log_says_who_braked_and_why():
+    """A person by name; the engine has its own."""
+    story = Story(fleet_of(8)).start().apply_brake(reason="lunch")
+
+    assert story.happened(facts.Braked) == [facts.Braked(cause=BrakeCause.OPERATOR, reason="lunch", actor="ann")]
+
+
 def test_a_dependency_can_brake():
     """The engine brakes for an outside system in the same way, with its own cause."""
     story = Story(fleet_of(8)).start().apply_brake(BrakeCause.DEPENDENCY, "the balancer is down")
@@ -92,10 +99,10 @@ def test_resuming_into_the_same_brake_is_refused_with_the_ways_out():
     story = braked_story()
 
     assert "resume" not in story.open
-    reason = why_not(story.state, Action.RESUME)
-    assert "2 failed, 2 allowed" in reason
-    for way in ("retry", "hold", "raise the limit", "abort", "roll back"):
-        assert way in reason
+    assert why_not(story.state, Action.RESUME) == (
+        "it would brake again at once (2 failed, 2 allowed): "
+        "retry, hold the failed instances, raise the limit, abort or roll back"
+    )
 
 
 def test_an_operator_brake_cannot_be_resumed_past_the_failure_limit():
@@ -152,8 +159,9 @@ def test_the_limit_can_only_be_raised_and_only_to_half(percent):
     """Anything else is refused, with the range."""
     story = braked_story()
 
-    with pytest.raises(InvalidValueError, match="more than the current 25 and at most 50"):
+    with pytest.raises(InvalidValueError, match="more than the current 25 and at most 50") as caught:
         story.raise_limit(percent)
+    assert (caught.value.facts["field"], caught.value.facts["value"]) == ("max_unavailable_percent", percent)
 
 
 def test_raising_the_limit_is_closed_where_it_cannot_be_raised():
@@ -184,6 +192,7 @@ def test_way_out_abort():
     story = braked_story().abort()
 
     assert story.phase is Phase.ABORTED
+    assert story.state.deployment.abort == Abort(reason="enough")
     assert story.decision.intents == ()
 
 
@@ -241,6 +250,16 @@ def test_a_hold_gets_a_failed_rollout_to_its_end():
     assert all(story.state.fleet[one].version == GOAL.version for one in range(2, 9))
 
 
+def test_a_failed_rollout_whose_first_batch_left_as_a_whole_comes_to_its_end_too():
+    """The later batches stand for it."""
+    story = Story(fleet_of(12), canary_count=0).start().hold(2, 3).leave(2, 3).fail(1)
+    while story.in_flight:
+        story.succeed()
+    assert story.phase is Phase.FAILURE
+
+    assert story.hold(1).retry().phase is Phase.SUCCESS
+
+
 def test_a_canary_phase_that_every_canary_left_waits_for_the_hold_to_be_lifted():
     """There is nothing that could stand for the new version."""
     story = Story(fleet_of(4)).start().hold(1).leave(1)
@@ -261,7 +280,9 @@ def test_without_any_canary_there_is_nothing_to_bake(braked):
 
     assert story.brake.cause is (BrakeCause.OPERATOR if braked else BrakeCause.NO_CANARY)
     assert story.phase is Phase.VERIFY_SUCCESS
-    assert "lift the hold and retry" in why_not(story.state, Action.RESUME)
+    assert why_not(story.state, Action.RESUME) == (
+        "it would brake again at once (every canary left the plan): lift the hold and retry, or abort"
+    )
     assert story.unhold(1).retry().phase is Phase.CANARY
     assert story.in_flight == (1,)
 

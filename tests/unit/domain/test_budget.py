@@ -102,3 +102,9 @@ def test_what_is_out_already_starts_even_without_room():
 
     assert story.batches[0] == (5, 6)
     assert story.start().in_flight == (5, 6)
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_a_rollback_may_take_half_rounded_up_and_of_two_only_one(count, limit):
+    """As fast as safety allows, and never the whole of a group that has more than one."""
+    assert budget_of(Story(fleet_of(count), kind=Kind.ROLLBACK).state).limit_count == limit

@@ -83,6 +83,12 @@ def test_a_canary_that_is_baked_goes_on_after_its_proof():
         assert chain.after_success(entry=Entry.BAKE, course=Course.FULL, stage=proof) is MARKUP
 
 
+def test_an_attempt_has_not_failed_before_unless_it_is_said():
+    """Its markup is a success, and its failure can be restored."""
+    assert chain.after_success(entry=Entry.FULL, course=Course.FULL, stage=MARKUP) is Standing.SUCCESS
+    assert chain.after_failure(entry=Entry.FULL, stage=VERIFY, policy=FailurePolicy.RESTORE) is RESTORE
+
+
 @pytest.mark.parametrize("stage", [RESTORE, MARKUP])
 def test_a_restoring_that_fails_is_not_restored_again(stage):
     """One way back, tried once."""

@@ -113,3 +113,11 @@ def test_a_refused_command_leaves_no_trace():
         with pytest.raises(RollwaveError):
             decide(before, event, now=NOON)
     assert story.state == before
+
+
+def test_a_decision_that_would_never_end_is_a_bug_and_is_loud(monkeypatch):
+    """It would hang the engine, and every other group with it."""
+    monkeypatch.setattr("rollwave.domain.decide.go_on", lambda _draft: True)
+
+    with pytest.raises(RuntimeError, match=r"^a decision does not come to its end$"):
+        decide(Story(fleet_of(4)).state, now=NOON)

@@ -27,6 +27,8 @@ def test_a_target_that_has_not_begun_or_is_over_shows_one_word():
         (Standing.LEFT, "SKIPPED"),
     ):
         assert Target(instance_id=1, batch=1, standing=standing).status == status
+    begun = Target(instance_id=1, batch=1, standing=Standing.IN_FLIGHT, stage=Stage.MARKDOWN)
+    assert begun.status == "PENDING", "nothing is told of a stage before it is known how it goes"
     done = Target(instance_id=1, batch=1, standing=Standing.SUCCESS, stage=Stage.MARKUP, progress=Progress.SUCCESS)
     assert done.status == "SUCCESS"
 

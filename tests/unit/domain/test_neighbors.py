@@ -90,3 +90,13 @@ def test_capacity_to_come_counts_only_where_all_of_it_is_new(is_active):
 
     mixed = (*fleet_of(4), *(instance(n, new=True) for n in range(5, 9)))
     assert seen(mixed, Story(mixed) if is_active else None).in_by_server.keys() == {"s1", "s2", "s3", "s4"}
+
+
+def test_a_first_release_counts_all_that_is_new_until_it_ends():
+    """The deployment says what counts: its first instances in service make the others no less capacity."""
+    story = Story(fleet_of(8, new=True), previous=None).start().verify().bake().succeed()
+
+    found = seen(story.state.fleet.values(), story)
+
+    assert found.room_count == 2
+    assert len(found.in_by_server) == 8

@@ -98,6 +98,13 @@ def test_by_hand_without_a_canary_the_start_lets_the_first_batch_go():
     assert story.succeed().in_flight == ()
 
 
+def test_in_automatic_mode_nobody_lets_a_batch_go():
+    """The log names no release of a batch that nobody had to release."""
+    story = Story(fleet_of(4)).to_rolling_out().fail().retry()
+
+    assert not any(isinstance(fact, facts.BatchReleased) for fact in story.facts)
+
+
 def test_the_policy_lets_the_first_batch_go_in_manual_mode():
     """It rolls out in the place of a person."""
     config = {"batch_mode": BatchMode.MANUAL, "bake_policy": BakePolicy.AUTO}

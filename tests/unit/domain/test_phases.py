@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rollwave.domain import commands as cmd
@@ -11,7 +13,7 @@ from rollwave.domain.commands import Action
 from rollwave.domain.decide import decide
 from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError
-from rollwave.domain.model import BrakeCause, Phase, Standing
+from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.domain.phases import Trigger
 from tests.unit.domain.story import NOON, OLD, Story, fleet_of
 
@@ -213,3 +215,23 @@ def test_a_phase_is_left_with_the_slices_that_belong_to_it():
 
     assert story.succeed().phase is Phase.SUCCESS
     assert story.state.deployment.slices == {}
+
+
+def test_a_reason_reads_as_the_end_of_a_sentence():
+    """ "cannot bake now: ..." is how it is told: it goes on in lower case, and the sentence ends elsewhere."""
+    stories = [
+        *(tell(phase) for tell in (story_in, story_braked_in) for phase in Phase),
+        Story(fleet_of(8), kind=Kind.ROLLBACK, previous=None),
+        story_in(Phase.ROLLING_OUT).fail(),
+        story_in(Phase.FAILURE).hold(7),
+    ]
+
+    reasons = {why_not(story.state, action) for story in stories for action in Action} - {None}
+
+    assert [reason for reason in reasons if not re.fullmatch(r"[a-z][^\n]*[^.\s]", reason)] == []
+
+
+def test_a_brake_is_told_by_its_reason_or_else_by_its_cause():
+    """Whoever finds an action closed reads why it was braked."""
+    assert why_not(story_in(Phase.PENDING).apply_brake(reason="lunch").state, Action.START) == "it is braked (lunch)"
+    assert why_not(story_in(Phase.PENDING).apply_brake().state, Action.START) == "it is braked (operator)"

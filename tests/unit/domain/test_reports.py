@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
 from rollwave.domain.config import FailurePolicy
 from rollwave.domain.decide import decide
 from rollwave.domain.model import Phase, Progress, Stage, Standing
-from tests.unit.domain.story import GOAL, Story, failure_at, fleet_of
+from tests.unit.domain.story import GOAL, Story, failure_at, fleet_of, instance
 
 
 def success(instance_id):
@@ -36,6 +37,46 @@ def test_a_report_settles_and_the_last_one_closes_the_slice():
     story.tell(cmd.SliceReported(slice=1, settled=(success(2),)))
     assert 1 not in story.state.deployment.slices
     assert facts.SliceClosed(number=1) in story.last
+
+
+@pytest.mark.parametrize(
+    "settled",
+    [
+        success(1),
+        cmd.Settlement(
+            instance_id=1,
+            standing=Standing.FAILED,
+            stage=Stage.INSTALL,
+            progress=Progress.FAILURE,
+            failure=failure_at(Stage.INSTALL),
+        ),
+        cmd.Settlement(
+            instance_id=1,
+            standing=Standing.FAILED,
+            stage=Stage.MARKUP,
+            progress=Progress.SUCCESS,
+            failure=failure_at(Stage.VERIFY),
+            restored=True,
+        ),
+        cmd.Settlement(instance_id=1, standing=Standing.LEFT, stage=Stage.DOWNLOAD, progress=Progress.UNKNOWN),
+    ],
+    ids=["success", "failed", "restored", "left"],
+)
+def test_a_settled_target_shows_what_its_worker_told(settled):
+    """Where it ended, how, and why: nothing is lost and nothing is added."""
+    target = rolling().tell(cmd.SliceReported(slice=1, settled=(settled,))).state.targets[1]
+
+    told = ("standing", "stage", "progress", "failure", "restored")
+    assert [getattr(target, name) for name in told] == [getattr(settled, name) for name in told]
+    assert (target.slice, target.attempt, target.batch) == (None, 1, 1)
+
+
+def test_success_lowers_every_flag_that_a_release_raises():
+    """In service, on the version that was seen, whatever stood there before; the rest of it is untouched."""
+    before = instance(1, failed=True, new=True)
+    story = Story((before, *fleet_of(8)[1:]), canary_count=0).start().succeed(1)
+
+    assert story.state.fleet[1] == replace(before, failed=False, new=False, version=GOAL.version)
 
 
 def test_a_report_that_comes_twice_changes_nothing_the_second_time():

@@ -20,6 +20,7 @@ ROLLOUT, ROLLBACK, SCALE_OUT, REROLL = Kind.ROLLOUT, Kind.ROLLBACK, Kind.SCALE_O
         ([(ROLLOUT, V0, OK)], V0, None),
         ([(ROLLOUT, V0, OK), (ROLLOUT, V1, OK)], V1, V0),
         ([(ROLLOUT, V0, OK), (ROLLOUT, V1, ABORTED)], V0, None),
+        ([(ROLLOUT, V0, OK), (ROLLOUT, V1, ABORTED), (ROLLOUT, V2, OK)], V2, V0),
         ([(ROLLOUT, V0, OK), (SCALE_OUT, V0, OK), (REROLL, V0, OK)], V0, None),
         ([(ROLLOUT, V0, OK), (ROLLOUT, V1, ABORTED), (ROLLBACK, V0, OK)], V0, None),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rollwave.domain.config import BatchMode
+from rollwave.domain.evolve import fold
 from rollwave.domain.model import BrakeCause, Neighbor, Phase
-from rollwave.domain.status import Status
+from rollwave.domain.status import Status, summarize
 from tests.unit.domain.story import Story, fleet_of, instance
 
 
@@ -210,3 +211,18 @@ def test_a_failed_phase_names_only_the_ways_that_are_open():
     every_canary_held = Story(fleet_of(8)).start().fail().hold(1)
     assert told(every_canary_held)[1].endswith("0 failed, 0 of 8 on 2.0; abort or roll back.")
     assert told(Story(fleet_of(8, new=True), previous=None).start().fail().hold(1))[1].endswith("2.0; abort.")
+
+
+def test_every_state_that_the_log_passes_through_has_its_sentence():
+    """Whoever folds the log fact by fact can tell at every one of them how the deployment stands."""
+    story = Story(fleet_of(4), batch_pause_s=60).start().verify().bake().succeed()
+    before = story.state
+    story.roll_out()
+    passed = [fold(before, story.last[:count]) for count in range(len(story.last) + 1)]
+
+    assert [summarize(state).sentence for state in passed] == [
+        "The canary takes traffic and its bake is over; roll out the rest.",
+        "The canary takes traffic and its bake is over; roll out the rest.",
+        "Pause before batch 2 until its turn; 1 of 4 on 2.0.",
+        "Pause before batch 2 until 12:01:00 UTC; 1 of 4 on 2.0.",
+    ]
