@@ -29,10 +29,11 @@ from rollwave.settings_file import (
     SettingsInvalidError,
     read_settings,
 )
-from rollwave.store import jobs
+from rollwave.store import census, jobs
 from rollwave.store.django_store import DjangoStore
 from rollwave.store.models import Group
 from rollwave.system import StoreThreads, SystemClock
+from rollwave.telemetry.prometheus import Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,9 @@ class Rollwave:
         executors: By the name that groups use.
         balancers: By the name that groups use.
         engine: Makes releases go on.
+        metrics: What this process has counted.
+        runs_engine: Whether releases are to go on here: a process that only serves the API is ready without.
+        broker: Says how the broker is, without waiting; None where there is none.
         stopping: Set once the process is told to stop.
     """
 
@@ -75,6 +79,9 @@ class Rollwave:
     executors: Mapping[str, Executor]
     balancers: Mapping[str, Balancer]
     engine: Engine
+    metrics: Prometheus
+    runs_engine: bool = True
+    broker: Callable[[], str] | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _is_running: bool = False
 
@@ -161,6 +168,7 @@ def build(
         }
     _check_groups(settings_path, executors=executors, balancers=balancers)
     store = ObservedStore()
+    metrics = Prometheus(clock=clock, census=lambda: census.take(now=clock.now()))
     engine = Engine(
         store,
         effects=Effects(executors=executors, balancers=balancers, clock=clock),
@@ -170,6 +178,7 @@ def build(
         offload=threads,
         owner=f"{socket.gethostname()}:{os.getpid()}",
         lease_s=settings.engine.lease_s,
+        telemetry=metrics,
     )
     return Rollwave(
         settings=settings,
@@ -179,6 +188,7 @@ def build(
         executors=executors,
         balancers=balancers,
         engine=engine,
+        metrics=metrics,
     )
 
 

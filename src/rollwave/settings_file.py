@@ -133,6 +133,33 @@ class BrokerSettings(_Section, frozen=True):
             raise ValueError("expected amqp://USER:PASSWORD@HOST:PORT/VHOST or redis://HOST:PORT/NUMBER")
 
 
+class MetricsSettings(_Section, frozen=True):
+    """
+    Where metrics and probes of a process can be read without a token; those that serve the API show them there, too.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port, one for each process of a machine; 0 for any free one; None: nowhere.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+
+
+class TracesSettings(_Section, frozen=True):
+    """
+    Where traces are sent; needs ``rollwave[otel]``.
+
+    Attributes:
+        endpoint: Of a collector that speaks OTLP over HTTP, for example ``http://127.0.0.1:4318/v1/traces``; None:
+            nowhere.
+        share: How many slices and decisions are traced, from 0 to 1.
+    """
+
+    endpoint: str | None = None
+    share: float = 1.0
+
+
 class LogSettings(_Section, frozen=True):
     """
     What is written to stderr.
@@ -151,7 +178,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     All settings; the defaults are those of an installation without a file.
 
     Attributes:
-        limits, engine, database, broker, log: Tables of the same name.
+        limits, engine, database, broker, log, metrics, traces: Tables of the same name.
         balancers: By the name that groups use, from ``[balancers.NAME]``.
     """
 
@@ -160,6 +187,8 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     broker: BrokerSettings = BrokerSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
     balancers: dict[str, BalancerSettings] = {}
 
 
@@ -169,6 +198,8 @@ _TABLES: Final[dict[str, Any]] = {
     "database": DatabaseSettings,
     "broker": BrokerSettings,
     "log": LogSettings,
+    "metrics": MetricsSettings,
+    "traces": TracesSettings,
 }
 
 _VARIABLES: Final = {"database": "ROLLWAVE_DATABASE_URL", "broker": "ROLLWAVE_BROKER_URL"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connection
 from django.http import HttpResponse
 
+from rollwave.supervision import readiness
 from rollwave.web.context import services
 from rollwave.web.json_text import encode
 
@@ -15,26 +15,16 @@ if TYPE_CHECKING:
 
 
 def live(request: HttpRequest) -> HttpResponse:
-    """Answer that the process runs."""
+    """Answer that the process is alive: its event loop turns. A process that does not answer is to be restarted."""
     del request
     return _answer({"live": True}, status=200)
 
 
 def ready(request: HttpRequest) -> HttpResponse:
-    """Answer whether commands would be done: the database answers, and the engine runs."""
+    """Answer whether commands would be done here. A process that says no is to be given no requests, and left alone."""
     del request
-    checks = {"database": _database(), "engine": "ok" if services().is_engine_running else "not running"}
-    is_ready = set(checks.values()) == {"ok"}
-    return _answer({"ready": is_ready, "checks": checks}, status=200 if is_ready else 503)
-
-
-def _database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
-        return str(error)
-    return "ok"
+    seen = readiness(services())
+    return _answer(seen.to_json(), status=200 if seen.is_ready else 503)
 
 
 def _answer(content: object, *, status: int) -> HttpResponse:

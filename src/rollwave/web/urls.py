@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import path
 
-from rollwave.web import health
+from rollwave.web import health, metrics
 from rollwave.web.api import make_api
 from rollwave.web.api.errors import error_response
 from rollwave.web.refusals import InternalError, MalformedRequestError, UnknownRouteError
@@ -19,6 +19,10 @@ api = make_api()
 urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
+    # The same by the names that the metrics port has.
+    path("livez", health.live),
+    path("readyz", health.ready),
+    path("metrics", metrics.show),
     path("api/v1/", api.urls),
 ]
 
