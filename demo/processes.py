@@ -76,6 +76,11 @@ class Program:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it and return at once."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -96,10 +101,15 @@ class Program:
 
     def check(self) -> None:
         """Do nothing while it runs; LabError with the end of its log where it has ended."""
-        code = None if self._process is None else self._process.poll()
-        if self._process is None or code is not None:
+        if not self.is_running:
+            code = None if self._process is None else self._process.returncode
             said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
             raise LabError(f"{self.argv[0]} does not run (exit code {code}); {self.log} ends with:\n{said[-2000:]}")
+
+    def wait(self) -> int:
+        """Wait for the end of its first process; return its exit code."""
+        assert self._process is not None
+        return self._process.wait()
 
     def stop(self, *, timeout_s: float = 20.0) -> None:
         """Ask it to end, and kill what is left of it after *timeout_s*. Return when all of it is gone."""
@@ -132,6 +142,12 @@ class Program:
                 one.wait()
         self._process.wait()
 
+    def crash(self) -> None:
+        """End its first process alone, by SIGKILL: what that has started lives on, as where it failed by itself."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def pause(self) -> None:
         """Let all of it stand still, by SIGSTOP, as a machine that hangs."""
         seen: set[int] = set()
@@ -144,7 +160,7 @@ class Program:
         _signal(self._tree(), signal.SIGCONT)
 
     def _tree(self) -> Iterator[int]:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             yield from _tree(self._process.pid)
 
 
@@ -188,3 +204,10 @@ def _signal(pids: Iterator[int] | set[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def until_interrupted() -> None:
+    """Wait for Ctrl-C, or for the SIGTERM of whoever started us."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        signal.pause()

@@ -26,7 +26,7 @@ import amqp
 import psycopg
 import redis
 
-from demo.processes import LabError, Program, free_ports, until
+from demo.processes import LabError, Program, free_ports, until, until_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +76,11 @@ class Service(ABC):
         except BaseException:
             self.kill()
             raise
+
+    @property
+    def is_running(self) -> bool:
+        """Whether all of it runs."""
+        return all(program.is_running for program in self.programs)
 
     def _is_up(self) -> bool:
         for program in self.programs:
@@ -314,6 +319,7 @@ def main() -> int:
     parser.add_argument("services", nargs="+", choices=SERVICES, metavar="SERVICE", help=" or ".join(SERVICES))
     parser.add_argument("--folder", type=Path, help="where their data is and stays; a temporary one otherwise")
     options = parser.parse_args()
+    # A SIGTERM at any moment ends everything that was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:
@@ -321,7 +327,7 @@ def main() -> int:
             for name in options.services:
                 service = stack.enter_context(SERVICES[name](folder / name))
                 print(service.url, flush=True)
-            signal.pause()
+            until_interrupted()
     except KeyboardInterrupt:
         pass
     except LabError as error:

@@ -1,8 +1,8 @@
 """
 The story that the demo tells, step by step, through the command line that anybody would use.
 
-First release, a good upgrade, a bad one that brakes itself, its rollback, a ``kill -9`` of the engine, a hold. Clients
-send requests from the first release to the end.
+First release, a good upgrade, a bad one that brakes itself, its rollback, a ``kill -9`` of what drives a release, a
+hold. Clients send requests from the first release to the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from demo.lab import BIN, GROUP, Lab, until
+from demo.lab import GROUP, Lab
+from demo.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Story:
         self._release("1.1")
         self._say("Release 1.2, which does not come up in site south: it brakes itself")
         self._bad_release("1.2")
-        self._say("Release 1.3, and kill -9 of the engine in the middle of it")
+        self._say(f"Release 1.3, and kill -9 of {self._lab.rollwave.victim} in the middle of it")
         self._release_with_a_crash("1.3")
         self._say("Release 1.4 with one server held by an operator, who gives it back afterwards")
         self._release_with_a_hold("1.4", held="s6")
@@ -97,12 +98,12 @@ class Story:
         self._promote(deployment)
         self._promote(deployment)
         self._wait(deployment, lambda one: one["counts"].get("success", 0) >= 4 and one["counts"].get("in_flight"))
-        killed_at = time.time()
-        self._lab.kill_engine()
-        self._say("Killed. Starting it again, as a supervisor would")
-        self._lab.start_engine()
+        killed_at = self._lab.rollwave.crash(deployment)
+        self._say(f"Killed. {self._lab.rollwave.afterwards}")
+        self._lab.rollwave.recover()
         with self._tree(deployment):
             self._wait(deployment, lambda one: one["phase"] == "success")
+        self._lab.rollwave.start()
         after = [at for at in map(_at, self._lab.events(deployment)) if at > killed_at]
         self.findings.recovery_s = min(after) - killed_at
         self._note(deployment, expected="success")
@@ -173,7 +174,7 @@ class _Tree:
     """Shows the live tree of a release while the story goes on."""
 
     def __init__(self, lab: Lab, deployment: int, *, shown: bool) -> None:
-        self._argv = [str(BIN / "rollwave"), "get", str(deployment), "--watch", "--data", str(lab.data)]
+        self._argv = lab.rollwave.argv("get", str(deployment), "--watch")
         self._shown = shown
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.lab import GROUP, Lab, until
+from demo.lab import GROUP, Lab
+from demo.processes import until
 
 RELEASES = 20
 VERSIONS = ("1.0", "1.1")
@@ -58,8 +59,8 @@ def test_a_release_survives_the_death_of_the_engine_at_any_moment(lab: Lab) -> N
             timeout_s=60,
             every_s=0.01,
         )
-        lab.kill_engine()
-        lab.start_engine()
+        lab.rollwave.crash(deployment)
+        lab.rollwave.recover()
         finish(lab, deployment)
         seqs = [event["seq"] for event in lab.events(deployment)]
         assert seqs == list(range(1, len(seqs) + 1))
