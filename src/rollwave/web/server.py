@@ -114,6 +114,8 @@ class _Server(uvicorn.Server):
 
 
 async def _run(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> None:
+    from rollwave.supervision import supervised  # noqa: PLC0415  # needs the settings
+
     server = _Server(_configuration(rollwave))
     loop = asyncio.get_running_loop()
 
@@ -127,7 +129,7 @@ async def _run(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> N
     # An engine that broke takes the server down with it: a supervisor restarts both, and nothing is lost.
     engine.add_done_callback(lambda _: stop())
     address = _address_of(listener)
-    with place.endpoint(address):
+    with place.endpoint(address), supervised(rollwave, loop=loop):
         announced = loop.create_task(_announce(server, address, place))
         await server.serve(sockets=[listener])
         announced.cancel()
