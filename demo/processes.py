@@ -211,3 +211,17 @@ def until_interrupted() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Return every process of this machine, as its command line, that stands below *folder* or was told of it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            told = command + (process / "environ").read_bytes()
+            if (process / "cwd").readlink().is_relative_to(folder) or os.fsencode(folder) in told:
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it ended while we looked, or it is none of ours
+            continue
+    return found

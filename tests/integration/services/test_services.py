@@ -4,7 +4,6 @@ The services that a distributed set-up runs on: each starts, serves, comes back 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from demo.processes import LabError
+from demo.processes import LabError, processes_of
 from demo.services import SERVICES, Postgres, RabbitMQ, Redis, Service, installed
 
 if TYPE_CHECKING:
@@ -69,27 +68,14 @@ def read(service: Service) -> int:
     raise NotImplementedError
 
 
-def processes_in(folder: Path) -> list[str]:
-    """Return every process of this machine that stands below a folder, or was told of it."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if (process / "cwd").readlink().is_relative_to(folder) or os.fsencode(folder) in told:
-                found.append(told.replace(b"\0", b" ").decode(errors="replace")[:200])
-        except OSError:  # it ended while we looked
-            continue
-    return found
-
-
 def test_a_service_serves_from_its_start_and_leaves_nothing_behind(service: Service, folder: Path) -> None:
     """It can be used at once; after its end no process of it is left."""
     with service:
         write(service)
         assert read(service) == 1
-        assert processes_in(folder)
+        assert processes_of(folder)
 
-    assert not processes_in(folder)
+    assert not processes_of(folder)
 
 
 def test_a_service_comes_back_where_it_was(service: Service) -> None:
@@ -111,7 +97,7 @@ def test_what_is_killed_is_gone_at_once(service: Service, folder: Path) -> None:
     """When `kill` has returned, no process is left, not even one that a service keeps apart from its own."""
     with service:
         service.kill()
-        assert not processes_in(folder)
+        assert not processes_of(folder)
 
 
 def test_a_paused_service_answers_nobody_and_goes_on_afterwards(service: Service) -> None:
@@ -134,7 +120,7 @@ def test_an_error_inside_stops_it_too(service: Service, folder: Path) -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert not processes_in(folder)
+    assert not processes_of(folder)
 
 
 def test_one_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None:
@@ -145,4 +131,4 @@ def test_one_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None
 
     with pytest.raises(LabError, match="postgres"):
         Postgres(folder / "postgres").start()
-    assert not processes_in(folder)
+    assert not processes_of(folder)
