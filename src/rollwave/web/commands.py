@@ -6,6 +6,8 @@ import hashlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from structlog.contextvars import bind_contextvars
+
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions, retryable
 from rollwave.domain.commands import Action
@@ -106,12 +108,15 @@ def plan(
 def create(planned: Planned, *, command: CommandKey | None) -> int:
     """Record a plan as a deployment; return its id. Raises what `Releases.create` raises."""
     rollwave = services()
-    return rollwave.releases.create(planned, now=rollwave.clock.now(), command=command)
+    deployment_id = rollwave.releases.create(planned, now=rollwave.clock.now(), command=command)
+    bind_contextvars(deployment=deployment_id)
+    return deployment_id
 
 
 def act(deployment_id: int, command: Command, *, key: CommandKey | None) -> None:
     """Do *command*, unless it was done before under this key. Raises what `Releases.act` raises."""
     rollwave = services()
+    bind_contextvars(deployment=deployment_id)
     rollwave.releases.act(deployment_id, command, now=rollwave.clock.now(), command=key)
 
 

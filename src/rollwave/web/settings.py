@@ -22,7 +22,11 @@ ALLOWED_HOSTS = ["*"]  # bound to a loopback address by default; the token is wh
 ROOT_URLCONF = "rollwave.web.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["rollwave.store"]
-MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "rollwave.web.methods.WrongMethods"]
+MIDDLEWARE = [
+    "rollwave.web.request_lines.RequestLines",
+    "django.middleware.security.SecurityMiddleware",
+    "rollwave.web.methods.WrongMethods",
+]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 APPEND_SLASH = False
 LOGGING_CONFIG = None  # rollwave.web.logs does it

@@ -1,0 +1,58 @@
+"""One line in the log for every request that may have changed something: who asked for what, and how that ended."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+log = structlog.get_logger()
+
+HEADER: Final = "X-Request-Id"
+"""Names a request to all who pass it on; a client or a proxy may choose it, else it is made here."""
+
+_ACCEPTABLE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+_HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class RequestLines:
+    """Middleware: every line that a request causes carries its id, and so does the answer."""
+
+    async_capable = True
+    sync_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer *request*."""
+        given = request.headers.get(HEADER, "")
+        request_id = given if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
+        began = monotonic()
+        response = await self._get_response(request)
+        response[HEADER] = request_id
+        if request.method not in _HARMLESS:
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                actor=getattr(request, "auth", None),
+                seconds=round(monotonic() - began, 4),
+            )
+        return response
