@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from asyncio import CancelledError
 from bisect import bisect_left
 from collections import Counter as Tally
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from rollwave.domain.errors import FencedError
 from rollwave.domain.facts import Braked, PhaseChanged, SliceOpened
 from rollwave.domain.model import BrakeCause, Phase, Progress, Stage
 from rollwave.ports.telemetry import Part
+from rollwave.telemetry.outcome import DONE, OUTCOMES, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,6 @@ _STAGE_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 _TRANSITIONS: Final = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
 _ENDS: Final = (Progress.SUCCESS, Progress.FAILURE)
-_OUTCOMES: Final = ("done", "lease_lost", "stopped", "broke")
 
 # When a series began, once more for each of them: nobody asks, and it would double what is sent.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -91,7 +89,7 @@ class Prometheus:
             "queue_lag_seconds", "From a slice being opened until the first worker has claimed it", _LAG_SECONDS
         )
         self._takeovers = self._counters("slices_taken_over", "Slices that were claimed after another worker had them")
-        self._ended = self._counters("slices_ended", "Slices that this process drove", outcome=_OUTCOMES)
+        self._ended = self._counters("slices_ended", "Slices that this process drove", outcome=OUTCOMES)
         self._driven = prometheus_client.Gauge(
             "rollwave_slices_driven", "Slices that this process drives now", registry=self.registry
         )
@@ -159,13 +157,13 @@ class Prometheus:
         elif claim.opened_at is not None:
             # It was opened by another machine's clock.
             self._lag.observe(max(0.0, (now - claim.opened_at).total_seconds()))
-        outcome = "done"
+        outcome = DONE
         self._begun[claim.epoch] = {}
         try:
             with self._driven.track_inprogress():
                 yield
         except BaseException as error:
-            outcome = _outcome(error)
+            outcome = outcome_of(error)
             raise
         finally:
             del self._begun[claim.epoch]
@@ -300,11 +298,3 @@ def _families(census: Census | None) -> list[Metric]:
             slices.add_metric([state], getattr(census, state))
         oldest.add_metric([], census.oldest_s)
     return [deployments, braked, slices, oldest]
-
-
-def _outcome(error: BaseException) -> str:
-    if isinstance(error, FencedError):
-        return "lease_lost"
-    if isinstance(error, BaseExceptionGroup) and error.subgroup(FencedError) is not None:
-        return "lease_lost"
-    return "stopped" if isinstance(error, CancelledError) else "broke"
