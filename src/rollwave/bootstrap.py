@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db import connection
+
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
@@ -39,11 +41,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from celery import Celery
+
     from rollwave.engine.offload import Offload
     from rollwave.engine.releases import Releases
     from rollwave.ports.balancer import Balancer, Member
     from rollwave.ports.clock import Clock
     from rollwave.ports.executor import Executor
+    from rollwave.ports.queue import Queue
+    from rollwave.ports.store import SliceKey
     from rollwave.settings_file import BalancerSettings
 
 SIGNING_KEY_NAME: Final = "signing.key"
@@ -66,6 +72,8 @@ class Rollwave:
         executors: By the name that groups use.
         balancers: By the name that groups use.
         engine: Makes releases go on.
+        offload: Runs the store's blocking calls.
+        owner: Name of this process among all that work on the store.
         metrics: What this process has counted.
         runs_engine: Whether releases are to go on here: a process that only serves the API is ready without.
         broker: Says how the broker is, without waiting; None where there is none.
@@ -79,6 +87,8 @@ class Rollwave:
     executors: Mapping[str, Executor]
     balancers: Mapping[str, Balancer]
     engine: Engine
+    offload: Offload
+    owner: str
     metrics: Prometheus
     runs_engine: bool = True
     broker: Callable[[], str] | None = None
@@ -96,14 +106,19 @@ class Rollwave:
         return self._is_running
 
     async def run_engine(self) -> None:
-        """Run the engine until cancelled; no other process may work on the same data."""
-        # Whatever a process before us had claimed, it cannot be at work any more.
-        await asyncio.to_thread(self.store.release_all)
+        """Run the engine until cancelled."""
+        if self.broker is None:
+            # We are alone: whatever a process before us had claimed, it cannot be at work any more.
+            await self.offload(self.store.release)
         self._is_running = True
         try:
             await self.engine.run()
         finally:
             self._is_running = False
+
+    async def give_back(self) -> None:
+        """Leave the slices that this process has to others, who need not wait for its leases to run out."""
+        await self.offload(self.store.release, owner=self.owner)
 
 
 class ObservedStore(DjangoStore):
@@ -139,6 +154,9 @@ def build(
     *,
     executors: Mapping[str, Executor] | None = None,
     balancers: Mapping[str, Balancer] | None = None,
+    celery: Celery | None = None,
+    runs_engine: bool = True,
+    room: int = 0,
 ) -> Rollwave:
     """
     Wire a Rollwave over *data_dir*; the signing key pair is made where there is none.
@@ -147,6 +165,9 @@ def build(
         data_dir: Holds ``rollwave.toml``, ``keys/``, ``packages/`` and the database.
         executors: Instead of the real ones, for tests.
         balancers: Instead of those in the settings file, for tests.
+        celery: Carries slices to workers; None: they run in this process.
+        runs_engine: Whether releases are to go on here.
+        room: How many slices may run here that *celery* brings to nobody.
 
     Raises:
         SettingsInvalidError: If the settings file cannot be used, or a group needs what it does not define.
@@ -155,7 +176,7 @@ def build(
     settings_path = data_dir / SETTINGS_NAME
     settings = read_settings(settings_path)
     clock = SystemClock()
-    threads = StoreThreads()
+    threads = StoreThreads(before=_mend_connection)
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:
         pems = {key_id: key.pem for key_id, key in trusted.by_id.items()}
@@ -169,14 +190,24 @@ def build(
     _check_groups(settings_path, executors=executors, balancers=balancers)
     store = ObservedStore()
     metrics = Prometheus(clock=clock, census=lambda: census.take(now=clock.now()))
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+
+    def make_queue(run: Callable[[SliceKey], Any]) -> Queue:
+        own = EmbeddedQueue(run)
+        if celery is None:
+            return own
+        from rollwave.queue.celery import CeleryQueue  # noqa: PLC0415  # slow to import, and one process does without
+
+        return CeleryQueue(celery, own=own, room=room, clock=clock)
+
     engine = Engine(
         store,
         effects=Effects(executors=executors, balancers=balancers, clock=clock),
         balancers=balancers,
-        make_queue=EmbeddedQueue,  # type: ignore[arg-type]  # a queue awaits its worker; the engine says less
+        make_queue=make_queue,
         clock=clock,
         offload=threads,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=owner,
         lease_s=settings.engine.lease_s,
         telemetry=metrics,
     )
@@ -188,8 +219,24 @@ def build(
         executors=executors,
         balancers=balancers,
         engine=engine,
+        offload=threads,
+        owner=owner,
         metrics=metrics,
+        runs_engine=runs_engine,
+        broker=None if celery is None else _broker_state(celery, clock),
     )
+
+
+def _broker_state(celery: Celery, clock: Clock) -> Callable[[], str]:
+    from rollwave.queue.celery import BrokerState  # noqa: PLC0415  # slow to import, and one process does without
+
+    return BrokerState(celery, clock=clock).read
+
+
+def _mend_connection() -> None:
+    """Drop the thread's connection where it broke, so that the next statement opens another."""
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()
 
 
 class DrainFiles:

@@ -159,6 +159,11 @@ class TracesSettings(_Section, frozen=True):
     endpoint: str | None = None
     share: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for more than all of them."""
+        if not 0 <= self.share <= 1:
+            raise ValueError("share is expected from 0 to 1")
+
 
 class LogSettings(_Section, frozen=True):
     """
@@ -202,8 +207,15 @@ _TABLES: Final[dict[str, Any]] = {
     "traces": TracesSettings,
 }
 
-_VARIABLES: Final = {"database": "ROLLWAVE_DATABASE_URL", "broker": "ROLLWAVE_BROKER_URL"}
-"""Environment variables that win over the ``url`` of a table: passwords need not be in a file."""
+_VARIABLES: Final = {
+    "ROLLWAVE_DATABASE_URL": ("database", "url"),
+    "ROLLWAVE_BROKER_URL": ("broker", "url"),
+    "ROLLWAVE_METRICS_PORT": ("metrics", "port"),
+}
+"""
+Environment variables that win over a key of a table: passwords need not be in a file, and processes of one machine
+that share it have ports of their own.
+"""
 
 
 def read_settings(path: Path) -> SettingsFile:
@@ -225,9 +237,10 @@ def read_settings(path: Path) -> SettingsFile:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
             raise SettingsInvalidError(path=path, key=name, reason=f"no such table; {hint}")
-    for name, variable in _VARIABLES.items():
-        if url := os.environ.get(variable):
-            document[name] = {**_table(path, name, document.get(name, {})), "url": url}
+    for variable, (name, key) in _VARIABLES.items():
+        if text := os.environ.get(variable):
+            value = int(text) if text.isdecimal() else text
+            document[name] = {**_table(path, name, document.get(name, {})), key: value}
     tables = {name: _read(path, name, document[name], _TABLES[name]) for name in _TABLES if name in document}
     balancers = {
         name: _read(path, f"balancers.{name}", table, BalancerSettings)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from contextlib import contextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import structlog
@@ -64,39 +62,6 @@ def readiness(rollwave: Rollwave) -> Readiness:
     if rollwave.runs_engine:
         checks["engine"] = OK if rollwave.is_engine_running else "not running"
     return Readiness(checks=checks, notes={} if rollwave.broker is None else {"broker": rollwave.broker()})
-
-
-class LastKnown:
-    """
-    What was last known of something that may take long to answer: a probe never waits for it.
-
-    Args:
-        ask: Returns `OK` or what is wrong; may block. Called in a thread of its own, one at a time, when somebody
-            wants to know and the last answer is old.
-        good_s: How long an answer is good for, in seconds.
-    """
-
-    def __init__(self, ask: Callable[[], str], *, good_s: float = 5.0) -> None:
-        self._ask = ask
-        self._good_s = good_s
-        self._answer = "not known yet"
-        self._asked_at = -math.inf
-        self._lock = threading.Lock()
-
-    def __call__(self) -> str:
-        """Return the last answer; have another one fetched where it is old."""
-        if monotonic() - self._asked_at > self._good_s and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._fetch, name="rollwave-last-known", daemon=True).start()
-        return self._answer
-
-    def _fetch(self) -> None:
-        try:
-            self._answer = self._ask()
-        except Exception as error:  # noqa: BLE001  # it is the answer
-            self._answer = str(error) or type(error).__name__
-        finally:
-            self._asked_at = monotonic()
-            self._lock.release()
 
 
 @contextmanager

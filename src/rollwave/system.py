@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -53,28 +52,34 @@ class StoreThreads:
     """
     `Offload` to two threads of its own: one that writes, one that reads beside it.
 
-    One writer is right for a database that lets one write at a time: callers queue here, in order and without polling
-    for a lock. Each thread keeps its connection.
+    One writer, whatever the database: callers queue here, in order and without polling for a lock, and what many of
+    them want written becomes one transaction. Each thread keeps its connection.
+
+    Args:
+        before: Called in the thread before every call: puts right what broke since the last one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: Callable[[], object] = lambda: None) -> None:
+        self._before = before
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-writer")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-reader")
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *function* returns, raise what it raises."""
-        return await _run(self._writer, function, *args, **kwargs)
+        return await self._run(self._writer, function, *args, **kwargs)
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same for one that writes nothing: it does not queue behind what is being written."""
-        return await _run(self._reader, function, *args, **kwargs)
+        return await self._run(self._reader, function, *args, **kwargs)
 
     def close(self) -> None:
         """Let what was begun end; nothing new can begin."""
         for thread in (self._writer, self._reader):
             thread.shutdown(wait=True, cancel_futures=True)
 
+    async def _run(self, thread: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def call() -> T:
+            self._before()
+            return function(*args, **kwargs)
 
-async def _run(thread: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    call = functools.partial(function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(thread, call)
+        return await asyncio.get_running_loop().run_in_executor(thread, call)

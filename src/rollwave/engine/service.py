@@ -66,6 +66,8 @@ class Engine:
             lease=timedelta(seconds=lease_s),
             telemetry=telemetry,
         )
+        self.run_slice = runner.run
+        """Claims one slice and drives it to its end; for who brings slices from outside."""
         self.queue = make_queue(runner.run)
         self._dispatcher = Dispatcher(
             self.releases, queue=self.queue, clock=clock, offload=offload, telemetry=telemetry

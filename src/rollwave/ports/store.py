@@ -283,8 +283,14 @@ class Store(Protocol):
         """
         ...
 
-    def release_all(self) -> int:
-        """Take every slice from its owner; for a process that knows that it is the only one. Return how many."""
+    def release(self, *, owner: str | None = None) -> int:
+        """
+        Take slices from their owner, to be sent again at once; return how many.
+
+        Args:
+            owner: Whose: a process gives back what it has before it stops. None: everybody's, for a process that knows
+                that it is the only one.
+        """
         ...
 
     def due(self, now: datetime) -> Sequence[int]:

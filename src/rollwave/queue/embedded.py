@@ -27,6 +27,11 @@ class EmbeddedQueue:
         self._run = run
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def running_count(self) -> int:
+        """How many slices run here that were sent here."""
+        return len(self._running)
+
     async def send(self, key: SliceKey) -> None:
         """Begin to run a slice; return at once."""
         task = asyncio.get_running_loop().create_task(self._run_one(key))

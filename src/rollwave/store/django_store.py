@@ -66,8 +66,8 @@ class DjangoStore:
     def undispatched(self, *, now: datetime, stale_before: datetime) -> Sequence[SliceKey]:
         return leases.undispatched(now=now, stale_before=stale_before)
 
-    def release_all(self) -> int:
-        return leases.release_all()
+    def release(self, *, owner: str | None = None) -> int:
+        return leases.release(owner=owner)
 
     def due(self, now: datetime) -> Sequence[int]:
         return deployments.due(now)

@@ -120,7 +120,9 @@ def undispatched(*, now: datetime, stale_before: datetime) -> list[SliceKey]:
     return sorted((deployment_id, number) for deployment_id, number in found)
 
 
-def release_all() -> int:
-    """Take every open slice from its owner, to be sent again at once; return how many."""
+def release(*, owner: str | None) -> int:
+    """Take open slices from *owner*, or from everybody, to be sent again at once; return how many."""
     owned = Slice.objects.filter(closed=False).exclude(owner="")
+    if owner is not None:
+        owned = owned.filter(owner=owner)
     return owned.update(owner="", lease_until=None, dispatched_at=None)

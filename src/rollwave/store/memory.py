@@ -440,11 +440,11 @@ class MemoryStore:
                 found.append((deployment_id, number))
         return found
 
-    def release_all(self) -> int:
+    def release(self, *, owner: str | None = None) -> int:
         released = 0
         for deployment_id in self._active.values():
             for row in self._deployments[deployment_id].slices.values():
-                if not row.closed and row.owner:
+                if not row.closed and row.owner and owner in (None, row.owner):
                     row.owner, row.lease_until, row.dispatched_at = "", None, None
                     released += 1
         return released

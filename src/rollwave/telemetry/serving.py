@@ -31,7 +31,7 @@ class MetricsAddressError(RollwaveError):
     def __init__(self, *, host: str, port: int, reason: str) -> None:
         super().__init__(
             f"cannot listen on {host} port {port} for metrics: {reason}; "
-            f"set another port in [metrics], one for each process of a machine",
+            f"each process of a machine needs its own: ROLLWAVE_METRICS_PORT",
             host=host,
             port=port,
             reason=reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rollwave.domain.errors import RollwaveError
@@ -79,4 +79,7 @@ class DataDir:
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)
+            # Another web process may have written its own meanwhile.
+            with suppress(FileNotFoundError):
+                if file.read_text() == f"{address}\n":
+                    file.unlink()

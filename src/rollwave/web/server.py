@@ -1,26 +1,23 @@
-"""The server: API and engine in one process and one event loop, over one data directory."""
+"""The server: API and engine in one process and one event loop over one data directory, or the API alone."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import django
 import structlog
 import uvicorn
 import uvloop
 
 from rollwave.domain.errors import RollwaveError
-from rollwave.settings_file import read_settings
 from rollwave.system import tune_interpreter
 from rollwave.web import logs
 from rollwave.web.data_dir import DataDir
+from rollwave.web.setup import migrate, require_distributed, require_embedded, require_schema, set_up_django
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,29 +65,53 @@ def serve(
         SettingsInvalidError: If the settings file cannot be used.
     """
     place = DataDir(data_dir)
-    logs.configure(read_settings(place.path / "rollwave.toml").log)
+    logs.configure(require_embedded(place).log)
     with place.owned(), _listening(host, port) as listener:
-        _set_up_django(place)
+        set_up_django(place)
+        migrate()
         # Models can be imported only now.
         from rollwave.bootstrap import build  # noqa: PLC0415
-        from rollwave.web import tokens  # noqa: PLC0415
-        from rollwave.web.context import install  # noqa: PLC0415
 
-        rollwave = (wire or build)(place.path)
-        install(rollwave)
-        tokens.make_first(place.token_file, now=rollwave.clock.now())
-        tune_interpreter()
-        uvloop.run(_run(rollwave, place, listener))
+        _serve((wire or build)(place.path), place, listener)
 
 
-def _set_up_django(place: DataDir) -> None:
-    os.environ["ROLLWAVE_DATA"] = str(place.path)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "rollwave.web.settings"
-    tempfile.tempdir = str(place.uploads)
-    django.setup()
-    from django.core.management import call_command  # noqa: PLC0415  # needs the settings
+def serve_web(data_dir: Path, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """
+    Serve the API of a distributed set-up until SIGTERM or SIGINT; any number may, workers make releases go on.
 
-    call_command("migrate", verbosity=0)
+    Args:
+        data_dir: Holds settings, keys and packages.
+        host: Address to listen on.
+        port: Port; 0 for any free one, which is then in the file ``endpoint``.
+
+    Raises:
+        SetUpInvalidError: If the settings name no database.
+        SchemaNotCurrentError: If the database does not answer, or was not migrated.
+        AddressInUseError: If the address is taken, or none of this machine.
+        SettingsInvalidError: If the settings file cannot be used.
+    """
+    place = DataDir(data_dir)
+    settings = require_distributed(place, broker=False)
+    logs.configure(settings.log)
+    with _listening(host, port) as listener:
+        set_up_django(place)
+        require_schema()
+        # Models can be imported only now.
+        from rollwave.bootstrap import build  # noqa: PLC0415
+        from rollwave.queue.celery import make_app  # noqa: PLC0415
+
+        celery = make_app(settings.broker.url) if settings.broker.url else None
+        _serve(build(place.path, celery=celery, runs_engine=False), place, listener)
+
+
+def _serve(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> None:
+    from rollwave.web import tokens  # noqa: PLC0415  # needs the settings
+    from rollwave.web.context import install  # noqa: PLC0415
+
+    install(rollwave)
+    tokens.make_first(place.token_file, now=rollwave.clock.now())
+    tune_interpreter()
+    uvloop.run(_run(rollwave, place, listener))
 
 
 @contextmanager
@@ -125,7 +146,8 @@ async def _run(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> N
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    engine = loop.create_task(rollwave.run_engine(), name="engine")
+    work = rollwave.run_engine() if rollwave.runs_engine else rollwave.stopping.wait()
+    engine = loop.create_task(work, name="engine")
     # An engine that broke takes the server down with it: a supervisor restarts both, and nothing is lost.
     engine.add_done_callback(lambda _: stop())
     address = _address_of(listener)

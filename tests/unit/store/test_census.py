@@ -54,7 +54,7 @@ def test_an_open_slice_waits_or_is_held_or_was_abandoned(world):
     crew.claim(1, now=LATER)
     held = census.take(now=LATER)
     over = census.take(now=LATER + LEASE)
-    world.store.release_all()
+    world.store.release()
     released_ = census.take(now=LATER)
 
     assert (waiting.waiting, waiting.held, waiting.abandoned, waiting.oldest_s) == (1, 0, 0, 3.0)

@@ -99,7 +99,7 @@ def test_a_lost_lease_and_the_takeover_are_counted_by_those_who_see_them(scene):
         await ann.queue.send(key)
         # Somebody who knows that she is gone takes her slices away.
         await asyncio.sleep(1)
-        scene.world.store.release_all()
+        scene.world.store.release()
         await bob.queue.send(key)
         await asyncio.sleep(100)
 

@@ -88,7 +88,7 @@ def test_a_lost_slice_is_told_by_its_worker_and_by_the_next_one(lines):
         key = (scene.create(ann), 1)
         await ann.queue.send(key)
         await asyncio.sleep(1)
-        scene.world.store.release_all()
+        scene.world.store.release()
         await bob.queue.send(key)
         await asyncio.sleep(100)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from itertools import chain, repeat
 from types import SimpleNamespace
 
 import httpx
@@ -13,7 +11,7 @@ import pytest
 from rollwave import supervision
 from rollwave.settings_file import MetricsSettings
 from rollwave.store import census
-from rollwave.supervision import LastKnown, readiness, supervised
+from rollwave.supervision import readiness, supervised
 from rollwave.system import SystemClock
 from rollwave.telemetry.prometheus import Prometheus
 from rollwave.telemetry.serving import MetricsAddressError, serving
@@ -97,42 +95,6 @@ def test_a_database_that_is_away_makes_unready(database_away):
     assert not seen.is_ready
     assert "rollwave.sqlite3" in seen.checks["database"] or "unable to open" in seen.checks["database"]
     assert seen.checks["schema"] == "not known"
-
-
-def test_a_probe_never_waits_for_what_may_hang():
-    """It tells what was known before; who answers late is not asked by a second one meanwhile."""
-    answers, begun, told = chain(["gone"], repeat("ok")), threading.Semaphore(0), threading.Event()
-
-    def ask() -> str:
-        begun.release()
-        assert told.wait(30)
-        return next(answers)
-
-    broker = LastKnown(ask, good_s=0)
-
-    assert broker() == "not known yet"
-    assert begun.acquire(timeout=30)
-    assert broker() == "not known yet"
-    told.set()
-    while broker() != "ok":
-        begun.acquire(timeout=0.01)
-
-
-def test_what_cannot_be_asked_is_wrong():
-    """The error is the answer."""
-
-    def ask() -> str:
-        asked.set()
-        raise OSError("connection refused")
-
-    asked = threading.Event()
-    broker = LastKnown(ask, good_s=0)
-    broker()
-    assert asked.wait(30)
-    while broker() == "not known yet":
-        asked.wait(0.01)
-
-    assert broker() == "connection refused"
 
 
 def get(port: int, path: str) -> httpx.Response:

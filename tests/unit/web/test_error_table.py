@@ -28,7 +28,7 @@ NEVER_ANSWERED = {
 """Errors that no request can meet, and why."""
 
 
-OTHERS = ("rollwave.cli", "rollwave.web.server", "rollwave.testing", "tests")
+OTHERS = ("rollwave.cli", "rollwave.web.server", "rollwave.web.setup", "rollwave.testing", "tests")
 """Modules whose errors never come out of a request: whatever else this process has imported."""
 
 

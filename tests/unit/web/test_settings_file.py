@@ -8,6 +8,7 @@ from rollwave.settings_file import (
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
+    MetricsSettings,
     SettingsFile,
     SettingsInvalidError,
     read_settings,
@@ -22,6 +23,11 @@ parallel = 3
 [log]
 format = "json"
 level = "warning"
+[metrics]
+port = 9100
+[traces]
+endpoint = "http://127.0.0.1:4318/v1/traces"
+share = 0.1
 [balancers.edge]
 kind = "caddy"
 admin = "http://127.0.0.1:2019"
@@ -36,6 +42,20 @@ settle_s = 5
 
 def test_without_a_file_there_are_defaults(tmp_path):
     assert read_settings(tmp_path / "rollwave.toml") == SettingsFile()
+
+
+def test_the_environment_has_the_last_word_on_a_port(tmp_path, monkeypatch):
+    """Processes of one machine share the file, and each has its own port."""
+    path = tmp_path / "rollwave.toml"
+    path.write_text('[metrics]\nhost = "10.0.0.1"\nport = 9100\n')
+    monkeypatch.setenv("ROLLWAVE_METRICS_PORT", "9101")
+
+    assert read_settings(path).metrics == MetricsSettings(host="10.0.0.1", port=9101)
+
+    monkeypatch.setenv("ROLLWAVE_METRICS_PORT", "any")
+    with pytest.raises(SettingsInvalidError) as refused:
+        read_settings(path)
+    assert refused.value.facts["key"] == "metrics.port"
 
 
 def test_every_key_is_read(tmp_path):
