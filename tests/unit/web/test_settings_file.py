@@ -66,6 +66,8 @@ def test_every_key_is_read(tmp_path):
 
     assert (settings.limits.package_bytes, settings.engine.lease_s, settings.engine.parallel) == (1000, 5, 3)
     assert (settings.log.format, settings.log.level) == ("json", "warning")
+    assert settings.metrics.port == 9100
+    assert (settings.traces.endpoint, settings.traces.share) == ("http://127.0.0.1:4318/v1/traces", 0.1)
     assert settings.balancers == {
         "edge": CaddySettings(admin="http://127.0.0.1:2019"),
         "lb": HaproxySettings(socket="/run/haproxy.sock"),
@@ -86,6 +88,7 @@ def test_every_key_is_read(tmp_path):
         ("[balancers.x]\nkind = 'caddy'\nadmin = 3", "balancers.x.admin", "Expected `str`"),
         ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
+        ("[traces]\nshare = 2", "traces", "from 0 to 1"),
     ],
 )
 def test_a_mistake_stops_the_start_and_names_its_key(tmp_path, text, key, reason):
