@@ -36,6 +36,7 @@ from rollwave.store.django_store import DjangoStore
 from rollwave.store.models import Group
 from rollwave.system import StoreThreads, SystemClock
 from rollwave.telemetry.prometheus import Prometheus
+from rollwave.telemetry.several import Several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from rollwave.ports.executor import Executor
     from rollwave.ports.queue import Queue
     from rollwave.ports.store import SliceKey
+    from rollwave.ports.telemetry import Telemetry
     from rollwave.settings_file import BalancerSettings
 
 SIGNING_KEY_NAME: Final = "signing.key"
@@ -209,7 +211,7 @@ def build(
         offload=threads,
         owner=owner,
         lease_s=settings.engine.lease_s,
-        telemetry=metrics,
+        telemetry=_listener(settings_path, settings, metrics=metrics, clock=clock),
     )
     return Rollwave(
         settings=settings,
@@ -237,6 +239,20 @@ def _mend_connection() -> None:
     """Drop the thread's connection where it broke, so that the next statement opens another."""
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
+
+
+def _listener(path: Path, settings: SettingsFile, *, metrics: Prometheus, clock: Clock) -> Telemetry:
+    """Return who hears what the engine does: the metrics, and a collector of traces where one is named."""
+    traces = settings.traces
+    if traces.endpoint is None:
+        return metrics
+    try:
+        from rollwave.telemetry.traces import traces_to  # noqa: PLC0415  # an extra that need not be installed
+    except ImportError as error:
+        reason = f"traces need more than was installed: install rollwave[otel] ({error})"
+        raise SettingsInvalidError(path=path, key="traces.endpoint", reason=reason) from error
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    return Several(metrics, traces_to(traces.endpoint, share=traces.share, owner=owner, clock=clock))
 
 
 class DrainFiles:
