@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Tracer
     from opentelemetry.util.types import Attributes
 
     from rollwave.domain.facts import Fact
@@ -50,7 +49,7 @@ def traces_to(endpoint: str, *, share: float, owner: str, clock: Clock) -> Trace
     resource = Resource.create({SERVICE_NAME: "rollwave", SERVICE_INSTANCE_ID: owner})
     provider = TracerProvider(resource=resource, sampler=ParentBasedTraceIdRatio(share))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    return Traces(provider.get_tracer("rollwave"), clock=clock)
+    return Traces(provider, clock=clock)
 
 
 class Traces(NoTelemetry):
@@ -58,15 +57,20 @@ class Traces(NoTelemetry):
     Implements `rollwave.ports.telemetry.Telemetry`.
 
     Args:
-        tracer: Makes spans.
+        provider: Of the tracer that makes spans.
         clock: Ends decisions; all other times come from the engine, by the same clock.
     """
 
-    def __init__(self, tracer: Tracer, *, clock: Clock) -> None:
-        self._tracer = tracer
+    def __init__(self, provider: TracerProvider, *, clock: Clock) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("rollwave")
         self._clock = clock
         # By epoch: the context of the slice's span, and by instance the stage that runs.
         self._traced: dict[int, tuple[Context, dict[int, Transition]]] = {}
+
+    def close(self) -> None:
+        """Send what is still to be sent; a process that ends in order does so by itself."""
+        self._provider.shutdown()
 
     def decided(self, deployment_id: int, facts: Sequence[Fact], *, since: datetime) -> None:
         """Make a span, which says what came of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 from django.db import connection, connections
@@ -42,6 +43,19 @@ settle_s = 0
 @pytest.fixture
 def data_dir(tmp_path, django_database):
     return tmp_path
+
+
+def test_traces_go_to_a_collector_where_one_is_named(data_dir, monkeypatch):
+    """And where what they need was not installed, the start says what to install."""
+    (data_dir / "rollwave.toml").write_text('[traces]\nendpoint = "http://127.0.0.1:1/v1/traces"\nshare = 0\n')
+    build(data_dir)
+
+    monkeypatch.setitem(sys.modules, "rollwave.telemetry.traces", None)
+    with pytest.raises(SettingsInvalidError) as refused:
+        build(data_dir)
+
+    assert refused.value.facts["key"] == "traces.endpoint"
+    assert "rollwave[otel]" in refused.value.message
 
 
 @pytest.fixture

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -9,9 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import StatusCode
 
+from rollwave.system import SystemClock
 from rollwave.telemetry.prometheus import Prometheus
 from rollwave.telemetry.several import Several
-from rollwave.telemetry.traces import Traces
+from rollwave.telemetry.traces import Traces, traces_to
 from tests.unit.telemetry.scene import INSTALL_S, Scene
 
 
@@ -28,7 +33,7 @@ def exporter():
 def traces(scene: Scene, exporter: InMemorySpanExporter, sampler=ALWAYS_ON) -> Traces:
     provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return Traces(provider.get_tracer("test"), clock=scene.clock)
+    return Traces(provider, clock=scene.clock)
 
 
 def named(exporter: InMemorySpanExporter, name: str):
@@ -71,6 +76,41 @@ def test_what_is_not_sampled_leaves_nothing_behind(scene, exporter):
 
     assert not exporter.get_finished_spans()
     assert not unheard._traced
+
+
+@pytest.fixture
+def collector():
+    """A collector that notes what is sent to it: its address, and a queue of bodies."""
+    sent: queue.Queue[bytes] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.put(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/traces", sent
+        server.shutdown()
+
+
+def test_traces_arrive_at_a_collector(collector, monkeypatch):
+    """By OTLP over HTTP, in the background, under the name of the process."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    endpoint, sent = collector
+    clock = SystemClock()
+    listening = traces_to(endpoint, share=1.0, owner="here:1", clock=clock)
+
+    listening.decided(7, (), since=clock.now())
+
+    arrived = sent.get(timeout=30)
+    assert b"decision" in arrived
+    assert b"here:1" in arrived
+    listening.close()
 
 
 def test_several_hear_the_same(scene, exporter):
