@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +41,7 @@ from rollwave.telemetry.prometheus import Prometheus
 from rollwave.telemetry.several import Several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from celery import Celery
@@ -339,9 +341,21 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
 def _trusted_keys(directory: Path) -> TrustedKeys:
     """Return the keys in *directory*; a first pair is made where there is none, so that packages can be signed here."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not any(directory.iterdir()):
-        SigningKey.generate().save(directory / SIGNING_KEY_NAME)
-    return TrustedKeys.from_directory(directory)
+    with _alone_in(directory):
+        if not any(directory.iterdir()):
+            SigningKey.generate().save(directory / SIGNING_KEY_NAME)
+        return TrustedKeys.from_directory(directory)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep out the other processes of the set-up, which may start at the same moment."""
+    number = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def _check_groups(path: Path, *, executors: Mapping[str, Executor], balancers: Mapping[str, Balancer]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection, connections
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
-from rollwave.bootstrap import DrainFiles, build
+from rollwave.bootstrap import DrainFiles, _trusted_keys, build
 from rollwave.executors.local import LocalExecutor
 from rollwave.host import driver_source
 from rollwave.ports.balancer import BalancerPoolError, Member
@@ -92,6 +93,15 @@ def test_what_the_settings_name_is_built(data_dir):
     assert {name: type(one) for name, one in rollwave.executors.items()} == {"local": LocalExecutor}
     assert not rollwave.is_engine_running
     assert sorted(path.name for path in (data_dir / "keys").iterdir()) == ["signing.key", "signing.key.pub"]
+
+
+def test_processes_that_start_at_once_share_one_key_pair(tmp_path) -> None:
+    """Workers and web processes of a machine start on the same new data directory: one makes the keys, all trust them."""
+    with ThreadPoolExecutor(8) as processes:
+        found = list(processes.map(lambda _: set(_trusted_keys(tmp_path / "keys").by_id), range(8)))
+
+    assert len(found[0]) == 1
+    assert all(one == found[0] for one in found)
 
 
 def test_a_second_build_keeps_the_keys(data_dir):
