@@ -69,6 +69,7 @@ def test_a_bake_lasts_at_least_as_long_as_it_should():
 
     assert story.wait(599).phase is Phase.BAKING
     assert story.wait(1).phase is Phase.BAKE_SUCCESS
+    assert story.state.deployment.bake_due_at is None, "the window is over with its bake"
 
 
 def test_by_hand_a_person_bakes_and_a_person_rolls_out():
@@ -91,6 +92,13 @@ def test_by_policy_the_clock_bakes_and_rolls_out():
     assert story.wait(599).phase is Phase.BAKING
     assert story.wait(1).phase is Phase.ROLLING_OUT
     assert story.in_flight == (2,)
+
+
+def test_by_policy_a_group_of_one_is_released_without_anybody():
+    """The approval of the rollout finds nothing left to roll, and that is the end, in the same decision (I24)."""
+    story = Story(fleet_of(1), bake_policy=BakePolicy.AUTO).start().verify().succeed()
+
+    assert story.phase is Phase.SUCCESS
 
 
 def test_the_policy_does_nothing_under_a_brake():
@@ -202,6 +210,7 @@ def test_a_canary_that_leaves_before_its_markup_stays_out_of_traffic(stage):
 
     assert story.state.fleet[1].failed
     assert story.brake.cause is BrakeCause.NO_CANARY
+    assert story.state.deployment.bake_due_at is None, "there is nothing to watch"
     assert story.unhold(1).retry().in_flight == (1,)
 
 

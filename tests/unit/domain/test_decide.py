@@ -12,7 +12,7 @@ from rollwave.domain.config import FailurePolicy
 from rollwave.domain.decide import Decision, RollBack, RunSlice, WakeAt, decide
 from rollwave.domain.errors import RollwaveError
 from rollwave.domain.evolve import evolve, fold, planned, touched
-from rollwave.domain.model import BrakeCause, Phase
+from rollwave.domain.model import Batch, BrakeCause, Phase
 from tests.unit.domain.story import NOON, OLD, Story, fleet_of
 
 
@@ -31,6 +31,25 @@ def test_the_state_is_the_fold_of_its_facts():
     fleet = {one.id: one for one in fleet_of(8)}
 
     assert fold(planned(1, story.planned, fleet=fleet), story.facts) == story.state
+
+
+def test_a_deployment_begins_as_it_was_planned():
+    """Its identity, and its batches one by one; the first is the canary's where it has one."""
+    story = Story(fleet_of(10))
+    deployment = story.state.deployment
+
+    assert (deployment.id, deployment.group, deployment.goal) == (1, "shop", story.planned.goal)
+    assert deployment.batches == tuple(Batch(number=number, canary=number == 1) for number in range(1, 7))
+    assert tuple(tuple(one.instance_id for one in story.state.in_batch(number)) for number in range(1, 7)) == (
+        story.batches
+    )
+
+
+def test_the_log_says_who_asked_for_what_and_why():
+    """Word by word: the audit trail is read from it."""
+    story = Story(fleet_of(2)).tell(cmd.Start(actor="ann", reason="ticket 7"))
+
+    assert story.last[0] == facts.CommandAccepted(action=cmd.Action.START, actor="ann", reason="ticket 7")
 
 
 @pytest.mark.parametrize("event", [cmd.TimeCame(), cmd.FleetChanged()])

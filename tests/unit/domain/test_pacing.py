@@ -130,7 +130,7 @@ def test_a_batch_that_was_let_go_under_no_brake_waits_for_a_brake_that_came_sinc
     """Paused and braked are two things: both have to be over (I8)."""
     story = Story(fleet_of(8), canary_count=0, batch_pause_s=100).start().succeed().apply_brake()
 
-    assert story.wait(100).in_flight == ()
+    assert story.wait(100).last == (), "the batch does not even open"
     assert story.resume().in_flight == (3, 4)
 
 

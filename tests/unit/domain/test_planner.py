@@ -114,27 +114,42 @@ def test_a_group_of_broken_instances_has_a_broken_canary():
     assert plan_of(fleet_of(4, failed=True))[0][0] == (1,)
 
 
+WAYS_OUT = "register instances, lift a hold, or bring a server back online"
+
+
 @pytest.mark.parametrize(
     ("kind", "fleet", "hint"),
     [
-        (Kind.ROLLOUT, (), "register"),
-        (Kind.ROLLOUT, fleet_of(2, hold=True), "lift a hold"),
-        (Kind.ROLLBACK, fleet_of(2, new=True), "register"),
-        (Kind.SCALE_OUT, fleet_of(2), "in service already"),
+        (Kind.ROLLOUT, (), WAYS_OUT),
+        (Kind.ROLLOUT, fleet_of(2, hold=True), WAYS_OUT),
+        (Kind.ROLLBACK, fleet_of(2, new=True), WAYS_OUT),
+        (Kind.SCALE_OUT, fleet_of(2), "every instance is in service already"),
     ],
 )
 def test_nothing_to_release_to_is_said_with_a_way_out(kind, fleet, hint):
     """The error names the group and what would help."""
-    with pytest.raises(EmptyGroupError, match=hint) as caught:
+    with pytest.raises(EmptyGroupError) as caught:
         plan_of(fleet, kind)
 
-    assert caught.value.facts["group"] == "shop"
+    assert caught.value.facts == {"group": "shop", "hint": hint}
 
 
 def test_no_instances_cannot_be_put_into_batches():
     """The part that makes batches has the same contract."""
-    with pytest.raises(EmptyGroupError):
+    with pytest.raises(EmptyGroupError) as caught:
         plan_batches((), limit_count=1)
+
+    assert caught.value.facts["hint"] == WAYS_OUT
+
+
+def test_batches_have_one_canary_unless_something_else_is_said():
+    """Care is the default."""
+    assert plan_batches(fleet_of(4), limit_count=2) == ((1,), (2, 3), (4,))
+
+
+def test_a_first_release_is_planned_as_if_its_instances_served():
+    """None of them serves yet, so all of them are what the percentage is taken of."""
+    assert sizes(plan_of(fleet_of(8, new=True))[0]) == [1, 2, 2, 2, 1]
 
 
 def test_two_equal_sites_share_every_batch():
@@ -144,3 +159,13 @@ def test_two_equal_sites_share_every_batch():
     batches, _ = plan_of(fleet, canary_count=0, max_unavailable_percent=20)
 
     assert [sorted(fleet[one - 1].site for one in batch) for batch in batches] == [["A", "B"]] * 5
+
+
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_the_only_instance_of_a_site_rolls_in_the_middle(count):
+    """It is neither the first to try the new version nor the last to get it."""
+    fleet = (*fleet_of(count), instance(9, site="B"))
+
+    rolled = [one for batch in plan_of(fleet, canary_count=0)[0] for one in batch]
+
+    assert rolled.index(9) == count // 2
