@@ -96,7 +96,7 @@ def test_what_the_settings_name_is_built(data_dir):
 
 
 def test_processes_that_start_at_once_share_one_key_pair(tmp_path) -> None:
-    """Workers and web processes of a machine start on the same new data directory: one makes the keys, all trust them."""
+    """Workers and web processes may begin on the same new data directory: one makes the keys, all trust them."""
     with ThreadPoolExecutor(8) as processes:
         found = list(processes.map(lambda _: set(_trusted_keys(tmp_path / "keys").by_id), range(8)))
 
