@@ -244,11 +244,16 @@ class Event(models.Model):
     ``kind`` is the name of a fact of the domain, or ``Transition`` for one stage of one target.
     """
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="events", db_index=False)
+    # Not checked by the database for each of millions of rows: a log is only ever written beside what it is about.
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, related_name="events", db_index=False, db_constraint=False
+    )
     seq = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     kind = models.CharField(max_length=40)
-    instance = models.ForeignKey(Instance, on_delete=models.SET_NULL, null=True, db_index=False, related_name="+")
+    instance = models.ForeignKey(
+        Instance, on_delete=models.SET_NULL, null=True, db_index=False, db_constraint=False, related_name="+"
+    )
     data = models.TextField(help_text="The fact as JSON.")
 
     class Meta:
