@@ -40,7 +40,7 @@ def database(data_dir: Path, url: str | None) -> dict[str, Any]:
         "ENGINE": "django.db.backends.postgresql",
         **{django: known.pop(libpq) for libpq, django in names.items() if libpq in known},
         "OPTIONS": {**POSTGRESQL_OPTIONS, **known},
-        # Threads keep theirs; what broke is opened anew.
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
+        # A request closes its own: its thread is nobody's afterwards, and would keep the connection for ever.
+        # The engine's threads hear of no request, and keep theirs.
+        "CONN_MAX_AGE": 0,
     }
