@@ -69,15 +69,11 @@ class Installation(ABC):
 
     def argv(self, *arguments: str) -> list[str]:
         """Return the command line that runs a command of the client against it."""
-        return [str(BIN / "rollwave"), *arguments, *self._place]
+        return [str(BIN / "rollwave"), *arguments, "--data", str(self.data)]
 
     def line(self, *arguments: str) -> str:
         """Return the same for a person to copy."""
-        return shlex.join(["./dev", "rollwave", *arguments, *self._place])
-
-    @property
-    def _place(self) -> list[str]:
-        return ["--data", str(self.data)]
+        return shlex.join(["./dev", "rollwave", *arguments, "--data", str(self.data)])
 
     def settings(self, text: str) -> None:
         """Write the settings file, before the start."""
@@ -184,10 +180,6 @@ class Distributed(Installation):
             "ROLLWAVE_DATABASE_URL": self.services["postgres"].url,
             "ROLLWAVE_BROKER_URL": self.services[str(self.broker)].url,
         }
-
-    @property
-    def _place(self) -> list[str]:
-        return ["--endpoint", self.endpoint, "--token-file", str(self.data / "token"), *super()._place]
 
     @property
     def endpoint(self) -> str:
