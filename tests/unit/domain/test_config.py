@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import asdict
 
-from rollwave.domain.config import RANGES, DeploymentConfig
+from rollwave.domain.config import RANGES, BakePolicy, BatchMode, DeploymentConfig, FailurePolicy
 from rollwave.domain.errors import InvalidValueError
 
+HANDBOOK = {
+    # A share, a count of targets, and times up to an hour, a day and a week: lowest, default, highest.
+    "max_unavailable_percent": (1, 25, 50),
+    "canary_count": (0, 1, 1_000),
+    "batch_pause_s": (0, 0, 24 * 60 * 60),
+    "tail_pause_s": (0, 0, 24 * 60 * 60),
+    "startup_timeout_s": (1, 60, 60 * 60),
+    "bake_min_s": (0, 0, 7 * 24 * 60 * 60),
+}
+"""The numbers of domain.md and of the spec, written down a second time."""
 
-@pytest.mark.parametrize(("name", "low", "high"), [(name, *limits) for name, limits in RANGES.items()])
+
+def test_every_number_has_its_range():
+    """A setting without one would take anything."""
+    numbers = {name for name, value in asdict(DeploymentConfig()).items() if type(value) is int}
+
+    assert numbers == HANDBOOK.keys() == RANGES.keys()
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [(name, low, high) for name, (low, _, high) in HANDBOOK.items()])
 def test_a_number_is_accepted_in_its_range_and_refused_outside(name, low, high):
     """Both ends belong to the range; the error names field, value and range."""
     for value in (low, high):
@@ -31,8 +50,12 @@ def test_only_whole_numbers_are_numbers(value):
 
 
 def test_the_defaults_are_those_of_the_handbook():
-    """domain.md, model."""
-    config = DeploymentConfig()
-
-    assert (config.max_unavailable_percent, config.canary_count, config.startup_timeout_s) == (25, 1, 60)
-    assert config.prestage
+    """A person decides, a failed target is left as it is, nothing is skipped, and hosts fetch ahead."""
+    assert asdict(DeploymentConfig()) == {
+        **{name: default for name, (_, default, _) in HANDBOOK.items()},
+        "batch_mode": BatchMode.AUTO,
+        "ignore_verify": False,
+        "on_target_failure": FailurePolicy.LEAVE,
+        "bake_policy": BakePolicy.MANUAL,
+        "prestage": True,
+    }
