@@ -195,6 +195,7 @@ def build(
     store = ObservedStore()
     metrics = Prometheus(clock=clock, census=lambda: census.take(now=clock.now()))
     owner = f"{socket.gethostname()}:{os.getpid()}"
+    telemetry = _listener(settings_path, settings, metrics=metrics, owner=owner, clock=clock)
 
     def make_queue(run: Callable[[SliceKey], Any]) -> Queue:
         own = EmbeddedQueue(run)
@@ -202,7 +203,7 @@ def build(
             return own
         from rollwave.queue.celery import CeleryQueue  # noqa: PLC0415  # slow to import, and one process does without
 
-        return CeleryQueue(celery, own=own, room=room, clock=clock)
+        return CeleryQueue(celery, own=own, room=room, clock=clock, telemetry=telemetry)
 
     engine = Engine(
         store,
@@ -213,7 +214,7 @@ def build(
         offload=threads,
         owner=owner,
         lease_s=settings.engine.lease_s,
-        telemetry=_listener(settings_path, settings, metrics=metrics, clock=clock),
+        telemetry=telemetry,
     )
     return Rollwave(
         settings=settings,
@@ -243,7 +244,7 @@ def _mend_connection() -> None:
         connection.close_if_unusable_or_obsolete()
 
 
-def _listener(path: Path, settings: SettingsFile, *, metrics: Prometheus, clock: Clock) -> Telemetry:
+def _listener(path: Path, settings: SettingsFile, *, metrics: Prometheus, owner: str, clock: Clock) -> Telemetry:
     """Return who hears what the engine does: the metrics, and a collector of traces where one is named."""
     traces = settings.traces
     if traces.endpoint is None:
@@ -253,7 +254,6 @@ def _listener(path: Path, settings: SettingsFile, *, metrics: Prometheus, clock:
     except ImportError as error:
         reason = f"traces need more than was installed: install rollwave[otel] ({error})"
         raise SettingsInvalidError(path=path, key="traces.endpoint", reason=reason) from error
-    owner = f"{socket.gethostname()}:{os.getpid()}"
     return Several(metrics, traces_to(traces.endpoint, share=traces.share, owner=owner, clock=clock))
 
 

@@ -18,12 +18,15 @@ import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from rollwave.ports.telemetry import UNHEARD, Part
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from rollwave.ports.clock import Clock
     from rollwave.ports.store import SliceKey
+    from rollwave.ports.telemetry import Telemetry
     from rollwave.queue.embedded import EmbeddedQueue
 
 log = structlog.get_logger()
@@ -118,9 +121,13 @@ class CeleryQueue:
         own: Runs slices in this process: where the broker does not answer, and where nobody took what was sent before.
         room: Most slices that run here so.
         clock: Time.
+        telemetry: Hears of a broker that does not answer.
     """
 
-    def __init__(self, app: Celery, *, own: EmbeddedQueue, room: int, clock: Clock) -> None:
+    def __init__(
+        self, app: Celery, *, own: EmbeddedQueue, room: int, clock: Clock, telemetry: Telemetry = UNHEARD
+    ) -> None:
+        self._telemetry = telemetry
         self._app = app
         self._own = own
         self._room = room
@@ -156,7 +163,9 @@ class CeleryQueue:
             async with asyncio.timeout(ANSWER_S):
                 await asyncio.shield(self._publishing)
         except (KombuError, OSError) as error:  # a timeout is an OSError
-            log.warning("broker_unreachable", error=str(error) or type(error).__name__, slice=key)
+            reason = str(error) or type(error).__name__
+            log.warning("broker_unreachable", deployment=key[0], slice=key[1], reason=reason)
+            self._telemetry.failed(Part.BROKER)
             self._quiet_until = self._clock.now() + timedelta(seconds=QUIET_S)
             return False
         return True
