@@ -26,6 +26,7 @@ from rollwave.web.data_dir import DataDir
 from rollwave.web.setup import require_distributed, require_schema, set_up_django
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rollwave.bootstrap import Rollwave
@@ -37,13 +38,14 @@ CONCURRENCY: Final = 32
 """How many slices a worker takes at a time. They wait for hosts most of the time, and share one event loop."""
 
 
-def work(data_dir: Path, *, concurrency: int = CONCURRENCY) -> int:
+def work(data_dir: Path, *, concurrency: int = CONCURRENCY, wire: Callable[..., Rollwave] | None = None) -> int:
     """
     Run until SIGTERM or SIGINT; give back what is in hand, and return the exit code. Being killed costs a lease.
 
     Args:
         data_dir: Holds settings and keys; packages as well, where no other place is configured.
         concurrency: How many slices it takes at a time.
+        wire: Instead of `rollwave.bootstrap.build`, for tests.
 
     Raises:
         SetUpInvalidError: If the settings name no database or no broker.
@@ -63,7 +65,7 @@ def work(data_dir: Path, *, concurrency: int = CONCURRENCY) -> int:
 
     assert settings.broker.url is not None
     app = make_app(settings.broker.url)
-    engine = EngineThread(build(place.path, celery=app, room=concurrency))
+    engine = EngineThread((wire or build)(place.path, celery=app, room=concurrency))
     register(app, engine.run_slice)
     # Sent by Celery's own handler of SIGTERM, before it waits for its threads: they end because their slices do.
     signals.worker_shutting_down.connect(lambda **_: engine.stop(), weak=False)

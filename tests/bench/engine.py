@@ -18,15 +18,18 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import django
 import uvloop
 from django.db import ConnectionHandler, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from rollwave.ports.executor import HostReport, HostState
@@ -39,6 +42,8 @@ ROUNDS = 5
 long enough to even that out by itself."""
 
 Statement = tuple[str, Any]
+COMMIT: Statement = ("COMMIT", None)
+"""The end of a transaction, among its statements."""
 
 
 class NoOpExecutor:
@@ -51,8 +56,8 @@ class NoOpExecutor:
         return DONE
 
 
-def prepare(count: int) -> Any:
-    """Make a store with one group of *count* instances, and a package; return the package's reference."""
+def prepare(count: int, *, groups: int = 1) -> Any:
+    """Make a store with *count* instances in as many groups, and a package; return the package's reference."""
     from django.core.management import call_command
 
     from rollwave.domain.model import PackageRef
@@ -60,15 +65,21 @@ def prepare(count: int) -> Any:
 
     call_command("migrate", verbosity=0)
     app = models.App.objects.create(name="bench")
-    group = models.Group.objects.create(
-        app=app, name="bench", deploy_path="/srv/{server}", start=["start"], stop=["stop"], executor="local"
-    )
+    made = [
+        models.Group.objects.create(
+            app=app, name=name, deploy_path="/srv/{server}", start=["start"], stop=["stop"], executor="local"
+        )
+        for name in ["bench", *(f"bench{number}" for number in range(1, groups))]
+    ]
     servers = models.Server.objects.bulk_create(
         (models.Server(name=f"s{number}", address="127.0.0.1", site=f"site{number % 4}") for number in range(count)),
         batch_size=5_000,
     )
     models.Instance.objects.bulk_create(
-        (models.Instance(group=group, server=server, port=80, new=False, version="1.0") for server in servers),
+        (
+            models.Instance(group=made[number % groups], server=server, port=80, new=False, version="1.0")
+            for number, server in enumerate(servers)
+        ),
         batch_size=5_000,
     )
     package = models.Package.objects.create(
@@ -144,33 +155,63 @@ def measure_release(count: int) -> dict[str, Any]:
 def measure_limit(count: int) -> dict[str, Any]:
     """Note what one release writes, and write it alone."""
     goal = prepare(count)
-    before = Path(connection.settings_dict["NAME"]).with_name("before.sqlite3")
-    with closing(sqlite3.connect(before)) as copy:
-        connection.connection.backup(copy)
+    before = copy_database()
     statements: list[Statement] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # Django calls it by place
-        if not sql.lstrip().startswith("SELECT"):
+        found = execute(sql, params, many, context)
+        if not reads_only() and not sql.lstrip().startswith(("SELECT", "SET", "BEGIN")):
             statements.append((sql, params))
-        return execute(sql, params, many, context)
+            if not context["connection"].in_atomic_block:
+                statements.append(COMMIT)
+        return found
+
+    def commit(wrapper: BaseDatabaseWrapper) -> Any:
+        if not reads_only() and statements and statements[-1] is not COMMIT:
+            statements.append(COMMIT)
+        return usual(wrapper)
+
+    def reads_only() -> bool:
+        return "reader" in threading.current_thread().name
 
     connection_created.connect(lambda connection, **_: connection.execute_wrappers.append(note), weak=False)
-    _, transitions = uvloop.run(release(goal, count))
+    usual = BaseDatabaseWrapper._commit
+    with mock.patch.object(BaseDatabaseWrapper, "_commit", commit):
+        _, transitions = uvloop.run(release(goal, count))
     return {"limit_per_s": round(transitions / replay(statements, before))}
 
 
-def replay(statements: list[Statement], database: Path) -> float:
+def copy_database() -> str:
+    """Copy the database as it is now; return the name of the copy."""
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite":
+        before = Path(name).with_name("before.sqlite3")
+        with closing(sqlite3.connect(before)) as copy:
+            connection.connection.backup(copy)
+        return str(before)
+    connection.close()
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}_before TEMPLATE {name}")
+    return f"{name}_before"
+
+
+def replay(statements: list[Statement], database: str) -> float:
     """Run *statements* on *database*, each transaction as its own; return the seconds."""
     alone = ConnectionHandler({"default": {**connection.settings_dict, "NAME": database}})["default"]
     alone.ensure_connection()
+    alone.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
     began = time.perf_counter()
     with alone.cursor() as wrapper:
         cursor = wrapper.cursor
-        for sql, params in statements:
-            if sql.startswith("BEGIN") and alone.connection.in_transaction:
+        for statement in statements:
+            if statement is COMMIT:
                 alone.connection.commit()
-            cursor.execute(sql, params)
-            cursor.fetchall()
+                if alone.vendor == "sqlite":
+                    alone._start_transaction_under_autocommit()
+                continue
+            cursor.execute(*statement)
+            if cursor.description:
+                cursor.fetchall()
         alone.connection.commit()
     seconds = time.perf_counter() - began
     with alone.cursor() as wrapper:
