@@ -11,6 +11,7 @@ from rollwave.domain.errors import RollwaveError
 from rollwave.executors.host_files import HostFileError
 from rollwave.packages import errors as packages
 from rollwave.settings_file import SettingsInvalidError
+from rollwave.telemetry.serving import MetricsAddressError
 from rollwave.web import refusals
 from rollwave.web.api.errors import STATUSES, ErrorOut, answers, error_response
 
@@ -24,6 +25,7 @@ NEVER_ANSWERED = {
     packages.KeyUnreadableError: "keys are read at the start",
     HostFileError: "it becomes the failure of a target",
     SettingsInvalidError: "the server does not start",
+    MetricsAddressError: "the same",
 }
 """Errors that no request can meet, and why."""
 
