@@ -71,11 +71,13 @@ def make_app(url: str) -> Celery:
 
 
 def _options(url: str) -> dict[str, Any]:
+    # Who sends does not try again: it has something better to do.
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     if url.startswith("redis"):
         # Longer than any slice waits: what is not acknowledged within it, Redis delivers again.
         waits = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S, "health_check_interval": 5}
-        return {**waits, "socket_keepalive": True, "visibility_timeout": 3600}
-    return {"read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "confirm_publish": True}
+        return {**options, **waits, "socket_keepalive": True, "visibility_timeout": 3600}
+    return {**options, "read_timeout": ANSWER_S, "write_timeout": ANSWER_S, "confirm_publish": True}
 
 
 class BrokerState:
