@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections import defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -137,7 +136,7 @@ class Prometheus:
         self._commit_size.observe(sum(len(record.transitions) for record in records))
         for record in records:
             begun = self._begun.get(record.epoch, {})
-            for (stage, progress), alike in _by_kind(record.transitions).items():
+            for (stage, progress), alike in _by_kind(record.transitions):
                 self._transitions[stage.value, progress.value].inc(len(alike))
                 if progress in _ENDS:
                     self._stage_times.add(stage, progress, _durations(alike, begun))
@@ -196,17 +195,20 @@ class Prometheus:
         return max(0.0, (self._clock.now() - begin).total_seconds())
 
 
-def _by_kind(transitions: Iterable[Transition]) -> Mapping[tuple[Stage, Progress], list[Transition]]:
+def _by_kind(transitions: Iterable[Transition]) -> Sequence[tuple[tuple[Stage, Progress], list[Transition]]]:
     """
     Return transitions of one record by stage and progress, ends before begins.
 
     Of each target a record has one end at most, and after it one begin at most.
     """
-    ended: dict[tuple[Stage, Progress], list[Transition]] = defaultdict(list)
-    begun: dict[tuple[Stage, Progress], list[Transition]] = defaultdict(list)
+    kinds: dict[tuple[Stage, Progress], list[Transition]] = {}
     for one in transitions:
-        (begun if one.progress is Progress.RUNNING else ended)[one.stage, one.progress].append(one)
-    return ended | begun
+        kind = (one.stage, one.progress)
+        if kind in kinds:
+            kinds[kind].append(one)
+        else:
+            kinds[kind] = [one]
+    return sorted(kinds.items(), key=lambda item: item[0][1] is Progress.RUNNING)
 
 
 def _durations(ended: Iterable[Transition], begun: dict[int, datetime]) -> list[timedelta]:
