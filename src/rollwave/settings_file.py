@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SETTINGS_NAME: Final = "rollwave.toml"
 
+MIN_LEASE_S: Final = 5
+"""The shortest lease, in seconds: it has to outlive a call to a balancer, which takes up to four."""
+
 
 class SettingsInvalidError(RollwaveError):
     """The settings file cannot be used; the server does not start."""
@@ -91,12 +94,17 @@ class EngineSettings(_Section, frozen=True):
     How the engine works.
 
     Attributes:
-        lease_s: After how long without a sign of life a worker is replaced, in seconds.
+        lease_s: After how long without a sign of life a worker is replaced, in seconds; at least `MIN_LEASE_S`.
         parallel: Most host commands at once on this machine; None: two per processor.
     """
 
     lease_s: float = 10.0
     parallel: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a lease that is over before its holder can do anything."""
+        if self.lease_s < MIN_LEASE_S:
+            raise ValueError(f"expected at least {MIN_LEASE_S} for lease_s")
 
 
 class DatabaseSettings(_Section, frozen=True):

@@ -24,7 +24,7 @@ from rollwave.testing.fake_executor import FakeExecutor
 
 SETTINGS = """
 [engine]
-lease_s = 3
+lease_s = 5
 [balancers.edge]
 kind = "caddy"
 admin = "http://127.0.0.1:1"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rollwave.engine.effects import CALL_S
 from rollwave.settings_file import (
+    MIN_LEASE_S,
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
@@ -75,6 +77,11 @@ def test_every_key_is_read(tmp_path):
     }
 
 
+def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
+    """A worker calls a balancer only while its lease outlives the call: with less it would renew for ever instead."""
+    assert MIN_LEASE_S >= CALL_S + 1
+
+
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
     [
@@ -89,6 +96,7 @@ def test_every_key_is_read(tmp_path):
         ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
         ("[traces]\nshare = 2", "traces", "from 0 to 1"),
+        ("[engine]\nlease_s = 4.5", "engine", "at least 5"),
     ],
 )
 def test_a_mistake_stops_the_start_and_names_its_key(tmp_path, text, key, reason):
