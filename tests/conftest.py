@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Until a test names its database there is none: a test that forgets to cannot touch anything.
-with mock.patch.dict(os.environ, ROLLWAVE_DATA="/nonexistent"):
+with mock.patch.dict(os.environ, ROLLWAVE_DATA="/nonexistent/rollwave"):
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rollwave.web.settings")
     django.setup()
 
@@ -65,7 +65,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "migrated.sqlite3"
     _use(path)
     call_command("migrate", verbosity=0)
-    _use(Path("/nonexistent"))
+    _use(Path("/nonexistent/rollwave/none.sqlite3"))
     return path
 
 
@@ -85,7 +85,7 @@ def django_database(tmp_path: Path, migrated_database: Path) -> Iterator[Path]:
     shutil.copyfile(migrated_database, path)
     _use(path)
     yield path
-    _use(Path("/nonexistent"))
+    _use(Path("/nonexistent/rollwave/none.sqlite3"))
 
 
 def _psql(statement: str) -> None:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 import uvloop
 
-from rollwave.domain.errors import RollwaveError
 from rollwave.system import tune_interpreter
 from rollwave.web import logs
 from rollwave.web.data_dir import DataDir
@@ -138,9 +137,9 @@ class EngineThread:
         self._slices.add(task)
         try:
             await self._rollwave.engine.run_slice(key)
-        except RollwaveError as error:
-            # Its lease runs out, and it is sent again.
-            log.warning("slice_broke", deployment=key[0], slice=key[1], code=error.code, reason=error.message)
+        except Exception:
+            # Its lease runs out, and it is sent again; what broke is for a person to read.
+            log.exception("slice_broke", deployment=key[0], slice=key[1])
         finally:
             self._slices.discard(task)
 

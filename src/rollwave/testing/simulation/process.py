@@ -11,6 +11,8 @@ from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.testing.simulation.history import Violation
 from rollwave.testing.simulation.loop import SimClock, Turns
+from rollwave.testing.simulation.partition import CutBalancer, CutExecutor, Cuts, Side
+from rollwave.testing.simulation.store import StoreDownError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,15 +45,20 @@ class StoreLink:
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the store; see `rollwave.engine.offload.Offload`."""
         await asyncio.sleep(self._dice.jitter() + self._world.store_delay_s)
-        self._world.check_store()
+        self._check()
         result = function(*args, **kwargs)
         if self._process is not None:
             # The worst moment there is: it is committed, and what follows from it is still to be done.
             self._world.storm.strike(self._process)
         await asyncio.sleep(self._dice.jitter())
         # The connection may break after the commit: what was written stands, and nobody was told.
-        self._world.check_store()
+        self._check()
         return result
+
+    def _check(self) -> None:
+        self._world.check_store()
+        if self._process is not None and self._process.cuts.has(Side.STORE):
+            raise StoreDownError("the store cannot be reached from here")
 
     read = __call__
 
@@ -71,6 +78,7 @@ class Process:
         self._clock = SimClock(world.loop, skew_s=skew_s)
         self._life = 0
         self.name = name
+        self.cuts = Cuts()
         self.turns: Turns | None = None
         self._lives: list[Turns] = []
         self.run_slice: Callable[[SliceKey], Any] | None = None
@@ -86,11 +94,12 @@ class Process:
         self.turns = Turns()
         self._lives.append(self.turns)
         owner = f"{self.name}.{self._life}"
-        balancers = dict(self._world.balancers)
+        balancers = {name: CutBalancer(balancer, self.cuts) for name, balancer in self._world.balancers.items()}
+        executor = CutExecutor(self._world.executor, self.cuts)
         link = StoreLink(self._world, self._world.dice(f"link/{owner}"), self)
         engine = Engine(
             self._world.store,
-            effects=Effects(executors={"local": self._world.executor}, balancers=balancers, clock=self._clock),
+            effects=Effects(executors={"local": executor}, balancers=balancers, clock=self._clock),
             balancers=balancers,
             make_queue=self._enlist,
             clock=self._clock,

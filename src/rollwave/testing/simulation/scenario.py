@@ -11,6 +11,9 @@ from rollwave.testing.simulation.dice import Dice
 
 SITES: Final = ("east", "west", "north")
 
+PARTITIONED: Final = 8
+"""In one of so many worlds processes are cut off, each by itself, from the store, the hosts or the balancers."""
+
 
 class Trouble(Enum):
     """A kind of thing that goes wrong."""
@@ -26,6 +29,7 @@ class Trouble(Enum):
     FORGET = "forget"
     SKEW = "skew"
     BAD_VERSION = "bad_version"
+    PARTITION = "partition"
     MEDDLER = "meddler"
     """An operator who clicks at random."""
 
@@ -77,8 +81,11 @@ def scenario_of(seed: int) -> Scenario:
     troubles: frozenset[Trouble] = frozenset()
     if dice.chance(0.85):
         # Swarm testing: a few kinds of trouble at a time go deeper than all of them always.
-        kinds = list(Trouble)
+        kinds = [kind for kind in Trouble if kind is not Trouble.PARTITION]
         troubles = frozenset(dice.some(kinds, dice.whole(1, 5) if dice.chance(0.7) else len(kinds)))
+        # It came last: so older seeds stay the worlds that they were.
+        if seed % PARTITIONED == PARTITIONED - 3:
+            troubles |= {Trouble.PARTITION}
     return Scenario(
         seed=seed,
         groups=_groups(dice),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from rollwave.testing.simulation.partition import Side
 from rollwave.testing.simulation.process import LEASE_S
 from rollwave.testing.simulation.scenario import Trouble
 
@@ -63,6 +64,7 @@ class Storm:
             Trouble.HOST_DOWN: self._host_goes_down,
             Trouble.BALANCER_DOWN: self._balancer_goes_down,
             Trouble.FORGET: self._balancer_forgets,
+            Trouble.PARTITION: self._process_is_cut_off,
         }
         scenario = self._world.scenario
         if scenario.troubles:
@@ -142,6 +144,16 @@ class Storm:
             self._world.oracle.answers_again(name)
         self._world.store_delay_s = 0.0
         self._world.history.add("storm", "store works")
+
+    async def _process_is_cut_off(self) -> None:
+        process, side = self._dice.pick(self._world.processes), self._dice.pick(tuple(Side))
+        process.cuts.begin(side)
+        self._world.history.add("storm", f"{process.name} is cut off from the {side.value}")
+        await asyncio.sleep(self._dice.after(15))
+        process.cuts.end(side)
+        for name in self._world.balancers:
+            self._world.oracle.answers_again(name)
+        self._world.history.add("storm", f"{process.name} reaches the {side.value}")
 
     async def _host_goes_down(self) -> None:
         names = self._world.oracle.names
