@@ -74,7 +74,10 @@ def test_a_target_is_restored_where_the_policy_says_so(stage, course):
 @pytest.mark.parametrize("stage", [MARKDOWN, MARKUP])
 def test_a_target_is_not_restored_while_its_traffic_is_in_question(stage):
     """What failed at the balancer is still in traffic, or may be: nothing may be installed there."""
-    assert drive(Entry.FULL, Course.FULL, fail_at=stage, policy=FailurePolicy.RESTORE)[0][-1] is stage
+    ran, became = drive(Entry.FULL, Course.FULL, fail_at=stage, policy=FailurePolicy.RESTORE)
+
+    assert ran == ROLL[: ROLL.index(stage) + 1]
+    assert became is Standing.FAILED
 
 
 def test_a_canary_that_is_baked_goes_on_after_its_proof():

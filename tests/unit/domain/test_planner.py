@@ -139,7 +139,7 @@ def test_no_instances_cannot_be_put_into_batches():
     with pytest.raises(EmptyGroupError) as caught:
         plan_batches((), limit_count=1)
 
-    assert caught.value.facts["hint"] == WAYS_OUT
+    assert caught.value.facts == {"group": "", "hint": WAYS_OUT}
 
 
 def test_batches_have_one_canary_unless_something_else_is_said():
