@@ -24,7 +24,7 @@ BIN: Final = Path(sys.executable).parent
 
 BROKERS: Final[Mapping[str, type[Service]]] = {"rabbitmq": RabbitMQ, "redis": Redis}
 
-LEASE_S: Final = 5
+LEASE_S: Final = 4
 """After how long a distributed set-up takes a worker for dead, in seconds: less than by default, for the story."""
 
 

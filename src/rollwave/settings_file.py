@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SETTINGS_NAME: Final = "rollwave.toml"
 
-MIN_LEASE_S: Final = 5
-"""The shortest lease, in seconds: it has to outlive a call to a balancer, which takes up to four."""
+MIN_LEASE_S: Final = 4
+"""The shortest lease, in seconds: it has to outlive a call to a balancer, which takes up to three."""
 
 
 class SettingsInvalidError(RollwaveError):

@@ -71,7 +71,7 @@ class CaddyBalancer:
     """
 
     def __init__(
-        self, admin_url: str, *, clock: Clock, timeout_s: float = 5.0, gather_s: float = 0.005, poll_s: float = 0.05
+        self, admin_url: str, *, clock: Clock, timeout_s: float = 3.0, gather_s: float = 0.005, poll_s: float = 0.05
     ) -> None:
         self._admin_url = admin_url
         self._clock = clock

@@ -87,7 +87,7 @@ class HaproxyBalancer:
         *,
         clock: Clock,
         server_name: Callable[[Member], str] | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = 3.0,
         up_timeout_s: float = 30.0,
         poll_s: float = 0.02,
     ) -> None:

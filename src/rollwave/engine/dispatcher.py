@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-POLL_S: Final = 1.0
+POLL_S: Final = 0.5
 """How often the store is looked at without a nudge: bounds how late a lost message or a lost lease is noticed."""
 
 RESEND_AFTER_S: Final = 5.0

@@ -34,7 +34,7 @@ MARGIN_S: Final = 30
 DOWNLOAD_LIMIT_S: Final = 1_800
 """How long a download may take in all, in seconds."""
 
-CALL_S: Final = 4.0
+CALL_S: Final = 3.0
 """A call to a balancer takes effect within this time or never; clocks that differ are allowed for in it."""
 
 BALANCER_LIMIT_S: Final = 30

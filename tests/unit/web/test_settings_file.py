@@ -96,7 +96,7 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
         ("[traces]\nshare = 2", "traces", "from 0 to 1"),
-        ("[engine]\nlease_s = 4.5", "engine", "at least 5"),
+        ("[engine]\nlease_s = 3.5", "engine", "at least 4"),
     ],
 )
 def test_a_mistake_stops_the_start_and_names_its_key(tmp_path, text, key, reason):

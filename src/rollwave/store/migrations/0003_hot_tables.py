@@ -10,9 +10,7 @@ def leave_room(apps, schema_editor):
     # A row that stays on its page needs no new entry in any index. SQLite updates in place anyway.
     if schema_editor.connection.vendor == "postgresql":
         for table in HOT:
-            schema_editor.execute(
-                f"ALTER TABLE {table} SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05)"
-            )
+            schema_editor.execute(f"ALTER TABLE {table} SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05)")
 
 
 class Migration(migrations.Migration):
