@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "web"
 SITES: Final = {"north": 6, "south": 6}
-CONFIG: Final = {"max_unavailable_percent": 25, "startup_timeout_s": 4}
+CONFIG: Final = {"max_unavailable_percent": 25, "startup_timeout_s": 8}
 APP: Final = Path(__file__).parent / "app"
 
 
