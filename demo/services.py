@@ -116,11 +116,17 @@ class Service(ABC):
 
 
 class Postgres(Service):
-    """PostgreSQL with one empty database, as careful with its disk as in production."""
+    """
+    PostgreSQL with one empty database.
+
+    Args:
+        folder: Where all of it is.
+        fsync: Whether it is as careful with its disk as in production; tests that cut no power need not be.
+    """
 
     package = "postgresql"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = True) -> None:
         super().__init__(folder)
         (self.port,) = free_ports(1)
         # PostgreSQL refuses to run as root; its package has made a user.
@@ -131,6 +137,7 @@ class Postgres(Service):
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "200",
+            "fsync": "on" if fsync else "off",
         }
         server = Program(
             [_binary("postgres", self), "-D", self._data, *(f"--{name}={value}" for name, value in options.items())],
