@@ -97,6 +97,10 @@ def migrate() -> list[str]:
     from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415
 
     try:
+        if connection.vendor == "postgresql":
+            # Of several that are started at once, one does it and the others wait; the lock ends with the connection.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(hashtextextended('rollwave migrate', 0))")
         before = set(MigrationRecorder(connection).applied_migrations())
         call_command("migrate", verbosity=0)
         return sorted(name for _, name in set(MigrationRecorder(connection).applied_migrations()) - before)
