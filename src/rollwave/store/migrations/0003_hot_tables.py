@@ -1,12 +1,14 @@
 """What is written thousands of times a second: no foreign key checks of the log, and room to update rows in place."""
 
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 
 HOT = ("store_target", "store_slice", "store_deployment", "store_group", "store_counter")
 
 
-def leave_room(apps, schema_editor):
+def leave_room(_apps: Any, schema_editor: Any) -> None:
     # A row that stays on its page needs no new entry in any index. SQLite updates in place anyway.
     if schema_editor.connection.vendor == "postgresql":
         for table in HOT:
