@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--broker", choices=BROKERS, default="rabbitmq", help="the broker of --distributed")
     options = parser.parse_args()
     console = Console(stderr=options.json)
+    # A SIGTERM at any moment ends everything that was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def say(text: str) -> None:
         console.print(f"\n[bold]▸ {text}[/bold]")
@@ -46,6 +49,9 @@ def main() -> int:
                 show(console, result)
             if options.keep:
                 keep(console, lab)
+        except KeyboardInterrupt:
+            console.print("Stopped before its end.")
+            return 1
         except LabError as error:
             console.print(f"[bold]The demo did not work:[/bold] {error}", style="red")
             return 1
