@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from demo.processes import LabError, processes_of
-from demo.services import SERVICES, Postgres, RabbitMQ, Redis, Service, installed
+from demo.services import SERVICES, Postgres, RabbitMQ, Redis, Service
+from tests.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(params=SERVICES)
 def service(request, folder: Path) -> Service:
     kind = SERVICES[request.param]
-    if not installed(kind):
-        pytest.skip(f"the Debian package {kind.package} is not installed")
+    needs(kind)
     return kind(folder / request.param)
 
 
@@ -125,8 +125,7 @@ def test_an_error_inside_stops_it_too(service: Service, folder: Path) -> None:
 
 def test_one_that_cannot_start_says_why_and_leaves_nothing(folder: Path) -> None:
     """The error carries the end of the log."""
-    if not installed(Postgres):
-        pytest.skip("PostgreSQL is not installed")
+    needs(Postgres)
     (folder / "postgres" / "data").mkdir(parents=True)
 
     with pytest.raises(LabError, match="postgres"):

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import httpx
 import psycopg
-import pytest
 
 from demo.installation import BIN, answers
 from demo.processes import Program, free_ports, until
-from demo.services import Postgres, installed
+from demo.services import Postgres
+from tests.needs import needs
 
 REQUESTS = 40
 
 
 def test_a_web_process_keeps_no_connection_per_request() -> None:
     """However many requests came, PostgreSQL has a handful of connections afterwards: it takes some hundred at most."""
-    if not installed(Postgres):
-        pytest.skip("PostgreSQL is not installed")
+    needs(Postgres)
     with tempfile.TemporaryDirectory(prefix="rw-") as name, Postgres(Path(name) / "postgres") as postgres:
         data, log = Path(name) / "rollwave", Path(name) / "log"
         (port,) = free_ports(1)
