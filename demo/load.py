@@ -33,6 +33,12 @@ class Report:
     versions: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     slowest_s: float = 0.0
 
+    def fail(self, request: str, *, began_at: float, error: Exception) -> None:
+        """Count a failed request, which carried the header ``X-Request-Id: request``; *began_at* in Unix seconds."""
+        del request, began_at
+        self.failed += 1
+        self.causes[f"{type(error).__name__}: {error}"] += 1
+
 
 class Client:
     """One client, with or without a kept connection."""
@@ -48,24 +54,27 @@ class Client:
         """Send requests until *stopped*."""
         while not stopped.is_set():
             self._report.sent += 1
-            began = time.monotonic()
+            request = str(self._report.sent)
+            began, began_at = time.monotonic(), time.time()
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    await self._request()
+                    await self._request(request)
             except (OSError, EOFError, TimeoutError, ValueError) as error:
-                self._report.failed += 1
-                self._report.causes[f"{type(error).__name__}: {error}"] += 1
+                self._report.fail(request, began_at=began_at, error=error)
                 self._close()
             self._report.slowest_s = max(self._report.slowest_s, time.monotonic() - began)
             await asyncio.sleep(PAUSE_S)
         self._close()
 
-    async def _request(self) -> None:
+    async def _request(self, request: str) -> None:
         if self._connection is None:
             self._connection = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._connection
         connection = "keep-alive" if self._keeps else "close"
-        writer.write(f"GET / HTTP/1.1\r\nHost: {self._host}\r\nConnection: {connection}\r\n\r\n".encode())
+        writer.write(
+            f"GET / HTTP/1.1\r\nHost: {self._host}\r\nX-Request-Id: {request}\r\n"
+            f"Connection: {connection}\r\n\r\n".encode()
+        )
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = int(head.split("content-length:", 1)[1].split("\r\n", 1)[0]) if "content-length:" in head else 0
         body = await reader.readexactly(length)
@@ -82,19 +91,18 @@ class Client:
             self._connection = None
 
 
-async def main(url: str) -> Report:
-    """Run the load until SIGTERM; return what the clients saw."""
+async def main(url: str, report: Report, *, count: int = CLIENTS) -> None:
+    """Run *count* clients until SIGTERM; *report* hears what they see."""
     parts = urlsplit(url)
-    report = Report()
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     clients = [
-        Client(str(parts.hostname), int(parts.port or 80), report, keeps=number % 2 == 0) for number in range(CLIENTS)
+        Client(str(parts.hostname), int(parts.port or 80), report, keeps=number % 2 == 0) for number in range(count)
     ]
     await asyncio.gather(*(client.run(stopped) for client in clients))
-    return report
 
 
 if __name__ == "__main__":
-    seen = asyncio.run(main(sys.argv[1]))
+    seen = Report()
+    asyncio.run(main(sys.argv[1], seen))
     Path(sys.argv[2]).write_text(json.dumps(vars(seen)), encoding="utf-8")

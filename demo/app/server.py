@@ -93,6 +93,7 @@ class Service:
 async def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--site", required=True)
     parser.add_argument("--drain-file", type=Path, required=True)
@@ -101,7 +102,7 @@ async def main() -> None:
     # One line a start: what really ran here, for whoever doubts what a release system says.
     with (options.drain_file.parent / "starts.log").open("a", encoding="utf-8") as log:
         log.write(f"{RELEASE['version']}\n")
-    server = await asyncio.start_server(service.serve, "127.0.0.1", options.port)
+    server = await asyncio.start_server(service.serve, options.host, options.port)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await stopped.wait()

@@ -1,0 +1,129 @@
+"""``./dev chaos``: releases by real processes that are killed, stopped and cut off meanwhile. As root, on Linux."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import secrets
+import signal
+import statistics
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from demo.chaos.lab import ChaosLab
+from demo.chaos.leftovers import remove_leftovers
+from demo.chaos.network import require_tools
+from demo.chaos.run import Findings, Run
+from demo.installation import BROKERS
+from demo.processes import LabError, until_interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK: Final = Path("/run/rollwave-chaos.lock")
+FOLDER: Final = "rw-chaos-"
+
+
+def main() -> int:
+    """Carry out the run; return the exit code: 0 only where every law held."""
+    parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__)
+    parser.add_argument("--releases", type=int, default=24, metavar="N")
+    parser.add_argument("--seed", type=int, default=None, metavar="S", help="picks the faults; any by default")
+    parser.add_argument("--broker", choices=BROKERS, default="rabbitmq")
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
+    options = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    # A SIGTERM at any moment ends everything that was started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        require_tools()
+        with alone(), tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
+            remove_leftovers(FOLDER, but=Path(folder))
+            lab = ChaosLab(Path(folder), broker=options.broker)
+            try:
+                print(
+                    f"{options.releases} releases on {options.broker}, seed {seed}; all of it is in {folder}",
+                    flush=True,
+                )
+                findings = play(lab, seed=seed, releases=options.releases)
+                if options.keep:
+                    keep(lab)
+            finally:
+                lab.stop()
+    except KeyboardInterrupt:
+        print("Interrupted; everything is gone.")
+        return 130
+    except LabError as error:
+        print(f"The run did not work: {error}", file=sys.stderr)
+        return 1
+    result = {**summary(findings), "seed": seed, "broker": options.broker}
+    print(json.dumps(result))
+    return 1 if findings.violations else 0
+
+
+def play(lab: ChaosLab, *, seed: int, releases: int) -> Findings:
+    """Carry out the releases; where the run itself breaks, say what was seen until then."""
+    lab.start()
+    run = Run(lab, seed=seed, say=lambda line: print(line, flush=True))
+    try:
+        run.play(releases)
+    finally:
+        show(run.findings)
+    return run.findings
+
+
+def show(findings: Findings) -> None:
+    """Print the summary for a person."""
+    requests, recovery = findings.requests, findings.recovery_s
+    print(f"\n{findings.releases} releases, {findings.faults.total()} faults of {len(findings.faults)} kinds")
+    print(
+        f"{requests.sent:,} requests, {requests.failed} failed, "
+        f"{requests.excused} of them at HAProxy or a host that was away just then"
+    )
+    if recovery:
+        middle, most = statistics.median(recovery), max(recovery)
+        print(f"a release went on {middle:.1f} s after a worker's death, in the middle; {most:.1f} s at most")
+    for violation in findings.violations:
+        print(f"VIOLATION: {violation}")
+    if not findings.violations:
+        print("No law was broken.")
+
+
+def summary(findings: Findings) -> dict[str, Any]:
+    """Return the same for machines."""
+    recovery = findings.recovery_s
+    return {
+        "releases": findings.releases,
+        "faults": dict(sorted(findings.faults.items())),
+        "requests_sent": findings.requests.sent,
+        "requests_failed": findings.requests.failed,
+        "requests_excused": findings.requests.excused,
+        "violations": len(findings.violations),
+        "recovery_s_p50": round(statistics.median(recovery), 2) if recovery else None,
+        "recovery_s_max": round(max(recovery), 2) if recovery else None,
+    }
+
+
+def keep(lab: ChaosLab) -> None:
+    """Leave the lab as it is until Ctrl-C."""
+    print(f"\nStill serving on {lab.url}. Try: {lab.rollwave.line('get', 'groups')}    Stop with Ctrl-C.", flush=True)
+    until_interrupted()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the network's names inside the block: two runs at a time would tear down each other's."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError("another ./dev chaos is running on this machine") from None
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,309 @@
+"""
+The faults: each takes something away from a release that is going on, for a while, and brings it back.
+
+Whoever would bring it back in production does so here: a supervisor starts again what was killed, an operator frees a
+disk. Only Rollwave itself gets no help.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from demo.chaos.windows import HAPROXY
+from demo.processes import until
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from demo.chaos.host import Host
+    from demo.chaos.lab import ChaosLab
+    from demo.chaos.windows import Windows
+    from demo.processes import Program
+
+BACK_S: Final = 30.0
+"""How long a host that boots may take until its application answers again, in seconds."""
+
+
+@dataclass
+class Scene:
+    """
+    Where and when a fault happens.
+
+    Attributes:
+        lab: What is there.
+        windows: What is away when.
+        deployment: The release that is going on.
+        host: The host that is hit, where one is.
+        worker: Number, from 1, of the worker that is hit where no worker is at work.
+        web: Number, from 0, of the web process that is hit.
+    """
+
+    lab: ChaosLab
+    windows: Windows
+    deployment: int
+    host: Host
+    worker: int
+    web: int
+
+    def busy_worker(self) -> int:
+        """Return the number of a worker that has a slice of the release now; any where none has."""
+        pids = self.lab.rollwave.pids_at_work(self.deployment)
+        busy = [number for number, one in enumerate(self.lab.rollwave.workers, start=1) if one.pid in pids]
+        return busy[0] if busy else self.worker
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    One kind of fault.
+
+    Attributes:
+        component: What it hits: two faults of one release never hit the same.
+        hold_s: How long it lasts, from and to, in seconds.
+        apply: Takes away at the beginning of its block, brings back at the end; yields what was hit, for a person.
+    """
+
+    component: str
+    hold_s: tuple[float, float]
+    apply: Callable[[Scene], AbstractContextManager[str]]
+
+
+@dataclass
+class Fault:
+    """
+    A fault of one release.
+
+    Attributes:
+        name: Of its kind, in `KINDS`.
+        moment: The number of the event after which it happens.
+        hold_s: How long it lasts.
+        victim: What was hit; empty before.
+        began_at: When it began, in Unix seconds; None before.
+        error: What went wrong with the fault itself.
+    """
+
+    name: str
+    moment: int
+    hold_s: float
+    victim: str = ""
+    began_at: float | None = None
+    error: Exception | None = None
+    finished: threading.Event = field(default_factory=threading.Event)
+
+    def happen(self, scene: Scene, *, resting: threading.Event) -> None:
+        """Happen now, to the end; earlier where the release rests, and nothing goes on that could be disturbed."""
+        try:
+            with KINDS[self.name].apply(scene) as self.victim:
+                self.began_at = time.time()
+                resting.wait(self.hold_s)
+        except Exception as error:  # noqa: BLE001  # in a thread: whoever waits for us raises it
+            self.error = error
+        finally:
+            self.finished.set()
+
+
+# --- Rollwave's own processes ---
+
+
+@contextmanager
+def _dead(program: Program, name: str) -> Iterator[str]:
+    program.crash()
+    try:
+        yield name
+    finally:
+        program.start()
+
+
+@contextmanager
+def _stopped(program: Program, name: str) -> Iterator[str]:
+    # The process alone: a worker's children are at work on hosts, which do not stop with it.
+    os.kill(program.pid, signal.SIGSTOP)
+    try:
+        yield name
+    finally:
+        os.kill(program.pid, signal.SIGCONT)
+
+
+def _worker_kill(scene: Scene) -> AbstractContextManager[str]:
+    number = scene.busy_worker()
+    return _dead(scene.lab.rollwave.workers[number - 1], f"worker {number}")
+
+
+def _worker_stop(scene: Scene) -> AbstractContextManager[str]:
+    number = scene.busy_worker()
+    return _stopped(scene.lab.rollwave.workers[number - 1], f"worker {number}")
+
+
+def _web_kill(scene: Scene) -> AbstractContextManager[str]:
+    return _dead(scene.lab.rollwave.webs[scene.web], f"web {scene.web + 1}")
+
+
+def _web_stop(scene: Scene) -> AbstractContextManager[str]:
+    return _stopped(scene.lab.rollwave.webs[scene.web], f"web {scene.web + 1}")
+
+
+@contextmanager
+def _cut_off(scene: Scene, service: str) -> Iterator[str]:
+    number = scene.busy_worker()
+    with scene.lab.network.without_service(number, scene.lab.rollwave.ports()[service]):
+        yield f"worker {number}"
+
+
+def _database_cut(scene: Scene) -> AbstractContextManager[str]:
+    return _cut_off(scene, "database")
+
+
+def _broker_cut(scene: Scene) -> AbstractContextManager[str]:
+    return _cut_off(scene, "broker")
+
+
+# --- what it runs on ---
+
+
+@contextmanager
+def _service_dead(scene: Scene, name: str) -> Iterator[str]:
+    service = scene.lab.rollwave.services[name]
+    service.kill()
+    try:
+        yield name
+    finally:
+        service.start()
+
+
+@contextmanager
+def _service_stopped(scene: Scene, name: str) -> Iterator[str]:
+    service = scene.lab.rollwave.services[name]
+    service.pause()
+    try:
+        yield name
+    finally:
+        service.resume()
+
+
+def _database_kill(scene: Scene) -> AbstractContextManager[str]:
+    return _service_dead(scene, "postgres")
+
+
+def _database_stop(scene: Scene) -> AbstractContextManager[str]:
+    return _service_stopped(scene, "postgres")
+
+
+def _broker_kill(scene: Scene) -> AbstractContextManager[str]:
+    return _service_dead(scene, str(scene.lab.rollwave.broker))
+
+
+def _broker_stop(scene: Scene) -> AbstractContextManager[str]:
+    return _service_stopped(scene, str(scene.lab.rollwave.broker))
+
+
+# --- what clients meet: here alone may a request fail ---
+
+
+@contextmanager
+def _haproxy_kill(scene: Scene) -> Iterator[str]:
+    with scene.windows.open(HAPROXY):
+        scene.lab.haproxy.kill()
+        try:
+            yield "HAProxy"
+        finally:
+            scene.lab.start_haproxy()
+
+
+@contextmanager
+def _haproxy_stop(scene: Scene) -> Iterator[str]:
+    with scene.windows.open(HAPROXY), _stopped(scene.lab.haproxy, "HAProxy") as name:
+        yield name
+
+
+@contextmanager
+def _host_kill(scene: Scene) -> Iterator[str]:
+    host = scene.host
+    with scene.windows.open(host.name):
+        serves = host.is_installed
+        host.crash()
+        try:
+            yield host.name
+        finally:
+            host.boot()
+            if serves:
+                until(lambda: host.running() is not None, what=f"the return of {host.name}", timeout_s=BACK_S)
+
+
+@contextmanager
+def _host_stop(scene: Scene) -> Iterator[str]:
+    with scene.windows.open(scene.host.name), scene.host.hanging():
+        yield scene.host.name
+
+
+@contextmanager
+def _host_cut(scene: Scene) -> Iterator[str]:
+    with scene.windows.open(scene.host.name), scene.lab.network.without_host(scene.host.name):
+        yield scene.host.name
+
+
+@contextmanager
+def _disk_full(scene: Scene) -> Iterator[str]:
+    with scene.host.full_disk():
+        yield scene.host.name
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "worker killed": Kind("worker", (2, 4), _worker_kill),
+    "worker stopped": Kind("worker", (10, 10), _worker_stop),
+    "worker cut off from the database": Kind("worker", (4, 10), _database_cut),
+    "worker cut off from the broker": Kind("worker", (4, 10), _broker_cut),
+    "web killed": Kind("web", (1, 3), _web_kill),
+    "web stopped": Kind("web", (3, 8), _web_stop),
+    "broker killed": Kind("broker", (1, 3), _broker_kill),
+    "broker stopped": Kind("broker", (3, 8), _broker_stop),
+    "database killed": Kind("database", (1, 3), _database_kill),
+    "database stopped": Kind("database", (2, 5), _database_stop),
+    "HAProxy killed": Kind("haproxy", (1, 2), _haproxy_kill),
+    "HAProxy stopped": Kind("haproxy", (1, 3), _haproxy_stop),
+    "host killed": Kind("host", (1, 4), _host_kill),
+    "host stopped": Kind("host", (2, 5), _host_stop),
+    "host cut off": Kind("host", (2, 5), _host_cut),
+    "disk full": Kind("disk", (60, 60), _disk_full),
+}
+"""
+By name, for a person. There is no child of a pool to kill: a worker is one process of threads, and pump and reconciler
+are in it, so they die and hang with it.
+"""
+
+LAST_MOMENT: Final = 80
+"""A release of eight targets writes some 100 events; a fault comes after one of the first 80."""
+
+
+class Deck:
+    """
+    Deals faults, every kind before any kind comes again.
+
+    Args:
+        chance: What it is dealt by.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._kinds: list[str] = []
+
+    def deal(self, count: int) -> list[Fault]:
+        """Return *count* faults for one release, of different components."""
+        dealt: list[Fault] = []
+        while len(dealt) < count:
+            taken = {KINDS[fault.name].component for fault in dealt}
+            name = next((name for name in self._kinds if KINDS[name].component not in taken), None)
+            if name is None:
+                self._kinds += self._chance.sample(sorted(KINDS), len(KINDS))
+                continue
+            self._kinds.remove(name)
+            moment = self._chance.randrange(1, LAST_MOMENT)
+            dealt.append(Fault(name=name, moment=moment, hold_s=self._chance.uniform(*KINDS[name].hold_s)))
+        return dealt
