@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import select
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +21,30 @@ class LabError(Exception):
     """Something of the lab did not come up; says what and where its log is."""
 
 
+PORTS: Final = range(10_000, 32_000)
+"""Below what the kernel gives to outgoing connections: what is stopped finds its port free when it is started again."""
+
+_given: set[int] = set()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return *count* different free ports of 127.0.0.1."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Return *count* free ports of 127.0.0.1, none of which was returned before."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.choice(PORTS)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0, every_s: float = 0.05) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.processes import LabError, Program, until
+from demo.processes import LabError, Program, free_ports, until
 
 FAMILY = """
 import os, pathlib, signal, subprocess, sys, time
@@ -29,6 +29,13 @@ def program(tmp_path: Path):
     program = Program([sys.executable, "-c", FAMILY, tmp_path], log=tmp_path / "log")
     yield program
     program.kill()
+
+
+def test_no_port_is_given_twice() -> None:
+    """What is to listen later is not in the way of what asks for a port meanwhile."""
+    given = [port for _ in range(100) for port in free_ports(5)]
+
+    assert len(set(given)) == 500
 
 
 def child_of(program: Program, folder: Path) -> int:
