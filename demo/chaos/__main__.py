@@ -78,15 +78,18 @@ def play(lab: ChaosLab, *, seed: int, releases: int) -> Findings:
 
 def show(findings: Findings) -> None:
     """Print the summary for a person."""
-    requests, recovery = findings.requests, findings.recovery_s
+    requests = findings.requests
     print(f"\n{findings.releases} releases, {findings.faults.total()} faults of {len(findings.faults)} kinds")
     print(
         f"{requests.sent:,} requests, {requests.failed} failed, "
         f"{requests.excused} of them at HAProxy or a host that was away just then"
     )
-    if recovery:
-        middle, most = statistics.median(recovery), max(recovery)
-        print(f"a release went on {middle:.1f} s after a worker's death, in the middle; {most:.1f} s at most")
+    for what, seconds in (
+        ("the next event of the release came", findings.recovery_s),
+        ("another worker had the work of the dead", findings.takeover_s),
+    ):
+        if seconds:
+            print(f"after a worker's death {what} in {_median(seconds)} s, at most {_most(seconds)} s")
     for violation in findings.violations:
         print(f"VIOLATION: {violation}")
     if not findings.violations:
@@ -95,7 +98,6 @@ def show(findings: Findings) -> None:
 
 def summary(findings: Findings) -> dict[str, Any]:
     """Return the same for machines."""
-    recovery = findings.recovery_s
     return {
         "releases": findings.releases,
         "faults": dict(sorted(findings.faults.items())),
@@ -103,9 +105,19 @@ def summary(findings: Findings) -> dict[str, Any]:
         "requests_failed": findings.requests.failed,
         "requests_excused": findings.requests.excused,
         "violations": len(findings.violations),
-        "recovery_s_p50": round(statistics.median(recovery), 2) if recovery else None,
-        "recovery_s_max": round(max(recovery), 2) if recovery else None,
+        "recovery_s_p50": _median(findings.recovery_s),
+        "recovery_s_max": _most(findings.recovery_s),
+        "takeover_s_p50": _median(findings.takeover_s),
+        "takeover_s_max": _most(findings.takeover_s),
     }
+
+
+def _median(seconds: list[float]) -> float | None:
+    return round(statistics.median(seconds), 2) if seconds else None
+
+
+def _most(seconds: list[float]) -> float | None:
+    return round(max(seconds), 2) if seconds else None
 
 
 def keep(lab: ChaosLab) -> None:

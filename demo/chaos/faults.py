@@ -44,6 +44,7 @@ class Scene:
         host: The host that is hit, where one is.
         worker: Number, from 1, of the worker that is hit where no worker is at work.
         web: Number, from 0, of the web process that is hit.
+        held: The slices that a worker had when it was killed.
     """
 
     lab: ChaosLab
@@ -52,11 +53,12 @@ class Scene:
     host: Host
     worker: int
     web: int
+    held: frozenset[int] = frozenset()
 
     def busy_worker(self) -> int:
         """Return the number of a worker that has a slice of the release now; any where none has."""
-        pids = self.lab.rollwave.pids_at_work(self.deployment)
-        busy = [number for number, one in enumerate(self.lab.rollwave.workers, start=1) if one.pid in pids]
+        held = self.lab.rollwave.slices_at_work(self.deployment)
+        busy = [number for number, one in enumerate(self.lab.rollwave.workers, start=1) if one.pid in held]
         return busy[0] if busy else self.worker
 
 
@@ -134,7 +136,9 @@ def _stopped(program: Program, name: str) -> Iterator[str]:
 
 def _worker_kill(scene: Scene) -> AbstractContextManager[str]:
     number = scene.busy_worker()
-    return _dead(scene.lab.rollwave.workers[number - 1], f"worker {number}")
+    program = scene.lab.rollwave.workers[number - 1]
+    scene.held = scene.lab.rollwave.slices_at_work(scene.deployment).get(program.pid, frozenset())
+    return _dead(program, f"worker {number}")
 
 
 def _worker_stop(scene: Scene) -> AbstractContextManager[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 from urllib.parse import urlsplit
@@ -38,7 +40,7 @@ class Scattered(Distributed):
 
     def settings(self, text: str) -> None:
         """Write the settings file and make the key pair, before the start: our workers read it before they wire."""
-        super().settings(text)
+        super().settings(f'[log]\nformat = "json"\n{text}')
         keys = self.data / "keys"
         keys.mkdir(mode=0o700)
         SigningKey.generate().save(keys / SIGNING_KEY_NAME)
@@ -62,12 +64,29 @@ class Scattered(Distributed):
         rows = self._read("SELECT seq FROM store_deployment WHERE id = %s", deployment)
         return int(rows[0][0]) if rows else 0
 
-    def pids_at_work(self, deployment: int) -> set[int]:
-        """Return the workers that have a slice of *deployment*, by their numbers of processes."""
+    def slices_at_work(self, deployment: int) -> Mapping[int, frozenset[int]]:
+        """Return the slices of *deployment* that workers have, by the numbers of their processes."""
         rows = self._read(
-            "SELECT owner FROM store_slice WHERE deployment_id = %s AND NOT closed AND lease_until > now()", deployment
+            "SELECT owner, number FROM store_slice WHERE deployment_id = %s AND NOT closed AND lease_until > now()",
+            deployment,
         )
-        return {int(owner.rpartition(":")[2]) for (owner,) in rows if owner}
+        held: dict[int, frozenset[int]] = {}
+        for owner, number in rows:
+            if owner:
+                pid = int(owner.rpartition(":")[2])
+                held[pid] = held.get(pid, frozenset()) | {number}
+        return held
+
+    def takeovers(self, deployment: int) -> list[tuple[float, int]]:
+        """Return when workers took over slices of *deployment* from others, and which."""
+        found = []
+        for worker in self.workers:
+            for line in worker.log.read_text(encoding="utf-8", errors="replace").splitlines():
+                if '"slice_taken_over"' in line:
+                    said = json.loads(line)
+                    if said["deployment"] == deployment:
+                        found.append((datetime.fromisoformat(said["timestamp"]).timestamp(), int(said["slice"])))
+        return found
 
     def _read(self, statement: LiteralString, deployment: int) -> list[tuple[Any, ...]]:
         try:

@@ -17,7 +17,7 @@ from demo.lab import GROUP
 from demo.processes import LabError, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from demo.chaos.lab import ChaosLab
 
@@ -45,6 +45,7 @@ class Findings:
     faults: Counter[str] = field(default_factory=Counter)
     requests: Requests = field(default_factory=Requests)
     recovery_s: list[float] = field(default_factory=list)
+    takeover_s: list[float] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
 
@@ -80,20 +81,19 @@ class Run:
         self._judge_requests(Story())
 
     def _release(self, version: str, faults: Sequence[Fault]) -> None:
-        scenes = [self._chance.choice(self._lab.hosts) for _ in faults]
-        numbers = [(self._chance.randrange(2), self._chance.randrange(2)) for _ in faults]
+        hit = [self._victims() for _ in faults]
         self._lab.push(version)
         began = time.monotonic()
         deployment = int(self._lab.tell("/api/v1/deployments", {"group": GROUP, "version": version})["id"])
         story = Story()
         resting = threading.Event()
-        threads = []
-        for fault, host, (worker, web) in zip(faults, scenes, numbers, strict=True):
-            scene = Scene(
-                lab=self._lab, windows=self._windows, deployment=deployment, host=host, worker=worker + 1, web=web
-            )
-            threads.append(threading.Thread(target=self._cause, args=(fault, scene, resting), name=fault.name))
-            threads[-1].start()
+        scenes = [Scene(lab=self._lab, windows=self._windows, deployment=deployment, **one) for one in hit]
+        threads = [
+            threading.Thread(target=self._cause, args=(fault, scene, resting), name=fault.name)
+            for fault, scene in zip(faults, scenes, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             self._rest(deployment)
         except LabError as error:
@@ -110,10 +110,13 @@ class Run:
         end = self._help_to_the_end(deployment, story)
         seconds = time.monotonic() - began
         self._judge(deployment, story, goal=version if end == "succeeded" else None)
-        recovery = list(self._recovery(deployment, faults))
-        self.findings.recovery_s += recovery
+        self._measure(deployment, story, faults=faults, scenes=scenes)
         ended = f"{end} after {seconds:.0f} s"
-        self._say(_line(version, faults, ended, story=story, recovery=recovery))
+        self._say(_line(version, faults, ended, story))
+
+    def _victims(self) -> dict[str, Any]:
+        chance = self._chance
+        return {"host": chance.choice(self._lab.hosts), "worker": chance.randrange(1, 3), "web": chance.randrange(2)}
 
     def _cause(self, fault: Fault, scene: Scene, resting: threading.Event) -> None:
         while not resting.is_set() and self._lab.rollwave.seq(scene.deployment) < fault.moment:
@@ -179,14 +182,19 @@ class Run:
         story.wrong += wrong
         story.sent, story.failed = now.sent - before.sent, now.failed - before.failed
 
-    def _recovery(self, deployment: int, faults: Sequence[Fault]) -> Iterator[float]:
-        """Yield, for every worker that was killed while the release was going on, when it went on."""
-        for fault in faults:
-            if fault.name == "worker killed" and fault.began_at is not None:
-                times = (datetime.fromisoformat(event["at"]).timestamp() for event in self._lab.events(deployment))
-                after = [at for at in times if at > fault.began_at]
-                if after:
-                    yield min(after) - fault.began_at
+    def _measure(self, deployment: int, story: Story, *, faults: Sequence[Fault], scenes: Sequence[Scene]) -> None:
+        """Note when the release went on after a worker's death, and when another worker had the work of the dead."""
+        for fault, scene in zip(faults, scenes, strict=True):
+            killed_at = fault.began_at
+            if fault.name != "worker killed" or killed_at is None:
+                continue
+            times = (datetime.fromisoformat(event["at"]).timestamp() for event in self._lab.events(deployment))
+            story.recovery_s += sorted(at - killed_at for at in times if at > killed_at)[:1]
+            takeovers = self._lab.rollwave.takeovers(deployment)
+            took = [at - killed_at for at, number in takeovers if number in scene.held and at > killed_at]
+            story.takeover_s += sorted(took)[:1]
+        self.findings.recovery_s += story.recovery_s
+        self.findings.takeover_s += story.takeover_s
 
 
 @dataclass
@@ -195,14 +203,17 @@ class Story:
 
     sent: int = 0
     failed: int = 0
+    recovery_s: list[float] = field(default_factory=list)
+    takeover_s: list[float] = field(default_factory=list)
     helped: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
-def _line(version: str, faults: Sequence[Fault], ended: str, *, story: Story, recovery: Sequence[float]) -> str:
+def _line(version: str, faults: Sequence[Fault], ended: str, story: Story) -> str:
     happened = "; ".join(f"{one.name} ({one.victim}, event {one.moment}, {one.hold_s:.0f} s)" for one in faults)
     parts = [f"{version:5} {happened or 'no fault'}: {ended}"]
-    parts += [f"went on {one:.1f} s after the death" for one in recovery]
+    parts += [f"next event {one:.1f} s after the death" for one in story.recovery_s]
+    parts += [f"taken over after {one:.1f} s" for one in story.takeover_s]
     if story.sent:
         parts.append(f"{story.sent:,} requests, {story.failed} failed")
     parts += [f"operator: {one}" for one in story.helped]
