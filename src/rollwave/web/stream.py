@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from asgiref.sync import sync_to_async
 
 from rollwave.store import codec
 from rollwave.store.models import FINAL_PHASES, Deployment, Event, Group, Instance
@@ -16,6 +15,7 @@ from rollwave.web.story import Names, sentence
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from rollwave.engine.offload import Offload
     from rollwave.web.bell import Bell
 
 POLL_S: Final = 0.25
@@ -37,23 +37,26 @@ def page(deployment_id: int, *, since: int, limit: int, names: Mapping[int, str]
     return _shown(rows, names_of(deployment_id) if names is None else names) if rows else []
 
 
-async def follow(deployment_id: int, *, since: int, bell: Bell, stopping: asyncio.Event) -> AsyncIterator[bytes]:
+async def follow(
+    deployment_id: int, *, since: int, bell: Bell, stopping: asyncio.Event, offload: Offload
+) -> AsyncIterator[bytes]:
     """
     Yield the events after *since* as server-sent events, as they are committed; the last one, ``end``, says that the
     deployment is over.
 
-    Every event is sent once and in order. The stream ends without ``end`` when the server stops.
+    Every event is sent once and in order. The stream ends without ``end`` when the server stops. All streams of a
+    process read by one thread and its connection, however many they are and however long they last.
     """
     seq = since
     silent_s = 0.0
-    names = await sync_to_async(names_of)(deployment_id)
+    names = await offload.read(names_of, deployment_id)
     yield b"retry: 1000\n\n"
     with bell.listening() as rung:
         while not stopping.is_set():
             rung.clear()
-            last_seq, is_over = await sync_to_async(_standing)(deployment_id)
+            last_seq, is_over = await offload.read(_standing, deployment_id)
             while seq < last_seq and not stopping.is_set():
-                events = await sync_to_async(page)(deployment_id, since=seq, limit=PAGE, names=names)
+                events = await offload.read(page, deployment_id, since=seq, limit=PAGE, names=names)
                 yield b"".join(map(_frame, events))
                 seq, silent_s = events[-1]["seq"], 0.0
             if is_over:

@@ -65,7 +65,9 @@ def read_events(
         events = stream.page(deployment_id, since=since, limit=limit)
         return HttpResponse(encode(events), content_type="application/json")
     rollwave = services()
-    events_ahead = stream.follow(deployment_id, since=since, bell=bell, stopping=rollwave.stopping)
+    events_ahead = stream.follow(
+        deployment_id, since=since, bell=bell, stopping=rollwave.stopping, offload=rollwave.offload
+    )
     # A proxy that gathers an answer before it passes it on would make a live stream a dead one.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(events_ahead, content_type=_EVENT_STREAM, headers=headers)
