@@ -279,7 +279,8 @@ class Store(Protocol):
         """
         Return the open slices that nobody holds and that have to be sent: never sent, or sent before *stale_before*.
 
-        They are marked as sent at *now*. A slice whose lease is over counts as held by nobody.
+        They are marked as sent at *now*. A slice whose lease is over counts as held by nobody, and what was sent before
+        the end of that lease as never sent.
         """
         ...
 

@@ -34,10 +34,12 @@ RETURNING epoch, course, recalls, instance_ids, opened_at
 
 _SET_EPOCH = "UPDATE store_slice SET epoch = %s WHERE deployment_id = %s AND number = %s"
 
-# One statement, so that of many who ask at once each slice is given to one.
+# One statement, so that of many who ask at once each slice is given to one. A message sent before a lease is used up by
+# the worker that had it: once that lease is over there is none to wait for.
 _SEND = """
 UPDATE store_slice SET dispatched_at = %s
-WHERE NOT closed AND (owner = '' OR lease_until <= %s) AND (dispatched_at IS NULL OR dispatched_at < %s)
+WHERE NOT closed AND (owner = '' OR lease_until <= %s)
+AND (dispatched_at IS NULL OR dispatched_at < %s OR dispatched_at < lease_until)
 RETURNING deployment_id, number
 """
 

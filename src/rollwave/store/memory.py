@@ -434,7 +434,8 @@ class MemoryStore:
         for deployment_id in self._active.values():
             for number, row in self._deployments[deployment_id].slices.items():
                 is_sent = row.dispatched_at is not None and row.dispatched_at > stale_before
-                if row.closed or is_sent or self._is_held(row, now):
+                is_used_up = row.dispatched_at and row.lease_until and row.dispatched_at < row.lease_until
+                if row.closed or (is_sent and not is_used_up) or self._is_held(row, now):
                     continue
                 row.dispatched_at = now
                 found.append((deployment_id, number))

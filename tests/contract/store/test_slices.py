@@ -291,6 +291,18 @@ def test_a_slice_that_somebody_has_is_not_sent(world, crew):
     assert list(world.store.undispatched(now=NOON + LEASE, stale_before=NOON)) == [(crew.id, 1)]
 
 
+def test_a_slice_whose_worker_died_is_sent_at_once_however_lately_it_was_sent(world, crew):
+    """The message that brought it to the dead worker is used up: only the end of the lease is waited for."""
+    long_ago = NOON - SECOND
+    assert list(world.store.undispatched(now=NOON, stale_before=long_ago)) == [(crew.id, 1)]
+    crew.claim(1)
+
+    over = NOON + LEASE
+    assert list(world.store.undispatched(now=over - SECOND, stale_before=long_ago)) == []
+    assert list(world.store.undispatched(now=over, stale_before=long_ago)) == [(crew.id, 1)]
+    assert list(world.store.undispatched(now=over, stale_before=long_ago)) == []
+
+
 def test_a_closed_slice_is_not_sent(world, goal):
     """Neither one that was finished nor a prestage that a brake closed."""
     crew = Crew.begin(world, "shop", goal, prestage=True)
