@@ -161,6 +161,8 @@ class CeleryQueue:
             return False
         call = partial(self._app.send_task, TASK, args=key, expires=EXPIRES_S)
         self._publishing = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        # An error that comes after we gave up waiting is nobody's: without this, asyncio reports it as forgotten.
+        self._publishing.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             async with asyncio.timeout(ANSWER_S):
                 await asyncio.shield(self._publishing)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from demo.processes import free_ports
 from rollwave.queue.celery import EXPIRES_S, QUEUE, QUIET_S, BrokerState, CeleryQueue, make_app, register
@@ -110,6 +113,28 @@ def test_a_broker_that_is_down_costs_no_slice(nowhere):
         await scene.send((1, 1), (1, 2))
 
     assert play(nowhere, story).ran == [(1, 1), (1, 2)]
+
+
+def test_an_error_that_comes_after_the_answer_was_given_up_is_no_bug(monkeypatch):
+    """The slice runs here by then; nobody is to hear of the error as of one that was forgotten."""
+    monkeypatch.setattr("rollwave.queue.celery.ANSWER_S", 0.01)
+    given_up, forgotten = threading.Event(), []
+
+    def send_task(*arguments: object, **named: object) -> None:
+        given_up.wait(10)
+        raise OperationalError("timed out")
+
+    async def story(scene: Scene) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: forgotten.append(context))
+        monkeypatch.setattr(scene.app, "send_task", send_task)
+        await scene.send(KEY)
+        given_up.set()
+        await asyncio.wait([scene.queue._publishing])
+        scene.queue._publishing = None
+        gc.collect()
+
+    assert play("memory://", story).ran == [KEY]
+    assert forgotten == []
 
 
 def test_there_is_room_for_some(nowhere):
