@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from demo.chaos.windows import HAPROXY
+from demo.chaos.windows import DEATH, HAPROXY
 from demo.processes import until
 
 if TYPE_CHECKING:
@@ -232,7 +232,8 @@ def _host_kill(scene: Scene) -> Iterator[str]:
     host = scene.host
     with scene.windows.open(host.name):
         serves = host.is_installed
-        host.crash()
+        with scene.windows.open(DEATH):
+            host.crash()
         try:
             yield host.name
         finally:

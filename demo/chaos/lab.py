@@ -102,8 +102,6 @@ class ChaosLab(Lab):
     def _write_haproxy(self) -> None:
         members = "\n".join(f"  server {host.name} {host.address}:{PORT}" for host in self.hosts)
         # As docs/balancers.md has it; what went wrong with a request is logged, under the client's own name for it.
-        # Each request has a connection of its own to a host: where a kept one broke with its host, HAProxy would close
-        # the client's without a line in its log, and nobody could say which host was to blame.
         (self.root / "haproxy.cfg").write_text(
             f"""global
   stats socket {self.admin_socket} mode 660 level admin
@@ -112,7 +110,6 @@ defaults
   mode http
   log global
   option dontlog-normal
-  option http-server-close
   timeout connect 1s
   timeout client 30s
   timeout server 8s

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HAPROXY: Final = "haproxy"
+DEATH: Final = "death of a host"
+"""The moment itself, some milliseconds of the longer time in which that host is away."""
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Window:
 
 
 class Windows:
-    """By what was taken away: `HAPROXY`, or the name of a host."""
+    """By what was taken away: `HAPROXY`, the name of a host, or `DEATH`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

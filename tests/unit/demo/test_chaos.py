@@ -9,7 +9,7 @@ import pytest
 
 from demo.chaos.faults import KINDS, Deck
 from demo.chaos.laws import Laws
-from demo.chaos.windows import HAPROXY, Window, Windows
+from demo.chaos.windows import DEATH, HAPROXY, Window, Windows
 
 
 class FakeLab:
@@ -55,10 +55,17 @@ def windows_with(name: str, since: float, until: float) -> Windows:
         ("n1", 11, 12, "n2", False),
         ("n1", 21, 22, "n1", False),
         ("n1", 11, 12, "<NOSRV>", False),
+        ("n1", 11, 12, None, False),
+        (DEATH, 11, 12, None, True),
+        (DEATH, 21, 22, None, False),
+        (DEATH, 11, 12, "n1", False),
     ],
 )
-def test_only_what_met_the_one_that_was_away_is_excused(lab, away, began_at, ended_at, server, excused) -> None:
-    """A failed request is excused where it overlaps a time in which HAProxy, or the host that served it, was away."""
+def test_only_what_met_the_one_that_was_away_is_excused(
+    lab, monkeypatch, away, began_at, ended_at, server, excused
+) -> None:
+    """HAProxy, the host that served it, or where HAProxy logged nothing: a host in the moment of its death."""
+    monkeypatch.setattr("demo.chaos.laws.LOGGED_S", 0)
     laws = Laws(lab, windows_with(away, 10, 20))
     lab.fail(began_at=began_at, ended_at=ended_at, server=server)
 
