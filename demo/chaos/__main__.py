@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from demo.chaos.lab import ChaosLab
-from demo.chaos.leftovers import remove_leftovers
+from demo.chaos.leftovers import remove_leftovers, sweep
 from demo.chaos.network import require_tools
 from demo.chaos.run import Findings, Run
 from demo.installation import BROKERS
@@ -53,7 +53,11 @@ def main() -> int:
                 if options.keep:
                     keep(lab)
             finally:
+                # From here on nobody interrupts; and what an interrupt kept us from writing down is swept up.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
                 lab.stop()
+                sweep(Path(folder))
     except KeyboardInterrupt:
         print("Interrupted; everything is gone.")
         return 130

@@ -18,16 +18,20 @@ def remove_leftovers(prefix: str, *, but: Path) -> None:
     """Remove what earlier runs left, whose folders begin with *prefix*. Call only where no other run goes on."""
     remove_network()
     for folder in Path(tempfile.gettempdir()).glob(prefix + "*"):
-        if folder == but:
-            continue
-        while pids := _processes_of(folder):
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-        for mount in _mounts_below(folder):
-            subprocess.run(["umount", "--lazy", mount], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder != but:
+            sweep(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """End every process of *folder*, and unmount what is mounted below it."""
+    while pids := _processes_of(folder):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    for mount in _mounts_below(folder):
+        subprocess.run(["umount", "--lazy", mount], check=False)
 
 
 def _processes_of(folder: Path) -> set[int]:
