@@ -38,9 +38,12 @@ class Served:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self.process = subprocess.Popen(
-            [sys.executable, SERVED, data_dir], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        # A file: a pipe that nobody reads is full after some hundred requests, and the server waits for ever.
+        self._errors = data_dir.with_name(f"{data_dir.name}.stderr")
+        with self._errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, SERVED, data_dir], stdout=subprocess.PIPE, stderr=errors, text=True
+            )
         self.greeting = self._greeting()
 
     def _greeting(self) -> str:
@@ -48,7 +51,8 @@ class Served:
         line = self.process.stdout.readline() if readable else ""
         if not line:
             self.process.kill()
-            raise AssertionError(f"the server did not start: {self.process.communicate()[1]}")
+            self.process.communicate()
+            raise AssertionError(f"the server did not start: {self._errors.read_text()}")
         return line
 
     @property
@@ -62,8 +66,8 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Signal the process; return its exit code and what it wrote to stderr."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, errors
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, self._errors.read_text()
 
 
 @dataclass
