@@ -75,10 +75,10 @@ class Setting:
 
     @contextmanager
     def workers(self, *argv: str) -> Iterator[list[Program]]:
-        """Run workers as long as the block lasts."""
+        """Run workers as long as the block lasts; ``{number}`` in *argv* tells them apart."""
         programs = [
             Program(
-                [sys.executable, "-m", *argv, *([str(self.folder / f"{number}.json")] if "--part" in argv else [])],
+                [sys.executable, "-m", *(word.format(number=number) for word in argv)],
                 log=self.folder / f"worker-{number}.log",
                 cwd=ROOT,
                 environment=self.environment,
@@ -105,7 +105,7 @@ class Setting:
 def release(setting: Setting, groups: int, targets: int) -> dict[str, Any]:
     """Release to *groups* groups of *targets* instances in all; return what it took."""
     setting.part("prepare", str(groups), str(targets))
-    with setting.workers("tests.bench.distributed", "--part", "worker"):
+    with setting.workers("tests.bench.distributed", "--part", "worker", str(setting.folder / "{number}.json")):
         found: dict[str, Any] = setting.part("release", str(groups))
     told = setting.told()
     seconds = found["seconds"]
@@ -151,7 +151,8 @@ def naive_chain(setting: Setting) -> float:
     """Return how many targets a second a chain of tasks brings through."""
     setting.part("chain-tables")
     argv = ["celery", "--app", "tests.bench.naive_chain", "worker", "--concurrency", str(CHAIN_PROCESSES)]
-    with setting.workers(*argv, "--loglevel", "info"):
+    # Two of one name would fight for the same control queue.
+    with setting.workers(*argv, "--loglevel", "info", "--hostname", "chain-{number}@%h"):
         return float(setting.part("chain")["targets_per_s"])
 
 
