@@ -42,7 +42,8 @@ def main() -> int:
             lab.start()
             story = Story(lab, say=say, shows_tree=not options.json)
             story.play()
-            result = {**summary(story.findings, lab.stop_load()), "broker": rollwave.broker}
+            lab.stop_load()
+            result = {**summary(story.findings, lab.load_report()), "broker": rollwave.broker}
             if options.json:
                 print(json.dumps(result))
             else:

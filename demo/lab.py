@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -46,6 +45,10 @@ class Lab:
         sites: How many servers stand in each site.
         config: Settings of the group's deployments.
         rollwave: Rollwave itself; the embedded set-up where None.
+
+    Attributes:
+        load: The module that plays the clients.
+        load_file: What they write down.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class Lab:
             Server(name=name, site=site, port=port) for (name, site), port in zip(names, ports, strict=True)
         ]
         self._programs: list[Program] = []
-        self._load: subprocess.Popen[bytes] | None = None
+        self.load = "demo.load"
+        self.load_file = root / "load.json"
+        self._load: Program | None = None
 
     @property
     def url(self) -> str:
@@ -179,17 +184,21 @@ class Lab:
 
     def start_load(self) -> None:
         """Start the clients."""
-        argv = [sys.executable, "-m", "demo.load", self.url, str(self.root / "load.json")]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        self._load = subprocess.Popen(argv, env=environment, start_new_session=True)
+        self._load = Program(
+            [sys.executable, "-m", self.load, self.url, self.load_file],
+            log=self.root / "logs" / "load.log",
+            environment={"PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        self._load.start()
 
-    def stop_load(self) -> dict[str, Any]:
-        """Stop the clients; return their report."""
-        assert self._load is not None
-        self._load.terminate()
-        self._load.wait()
-        self._load = None
-        report: dict[str, Any] = json.loads((self.root / "load.json").read_text(encoding="utf-8"))
+    def stop_load(self) -> None:
+        """Stop the clients, where they run."""
+        if self._load is not None:
+            self._load.stop()
+
+    def load_report(self) -> dict[str, Any]:
+        """Return what the clients have seen, once they have stopped."""
+        report: dict[str, Any] = json.loads(self.load_file.read_text(encoding="utf-8"))
         return report
 
     def spec(self) -> dict[str, Any]:
@@ -229,9 +238,7 @@ class Lab:
 
     def stop(self) -> None:
         """Stop everything that was started, in reverse."""
-        if self._load is not None:
-            self._load.kill()
-            self._load.wait()
+        self.stop_load()
         self.rollwave.stop()
         for program in reversed(self._programs):
             program.stop()

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from demo.chaos.windows import DEATH, HAPROXY
@@ -116,22 +117,21 @@ class Fault:
 
 
 @contextmanager
-def _dead(program: Program, name: str) -> Iterator[str]:
-    program.crash()
+def _away(name: str, take: Callable[[], object], bring_back: Callable[[], object]) -> Iterator[str]:
+    take()
     try:
         yield name
     finally:
-        program.start()
+        bring_back()
 
 
-@contextmanager
-def _stopped(program: Program, name: str) -> Iterator[str]:
+def _dead(program: Program, name: str) -> AbstractContextManager[str]:
+    return _away(name, program.crash, program.start)
+
+
+def _stopped(program: Program, name: str) -> AbstractContextManager[str]:
     # The process alone: a worker's children are at work on hosts, which do not stop with it.
-    os.kill(program.pid, signal.SIGSTOP)
-    try:
-        yield name
-    finally:
-        os.kill(program.pid, signal.SIGCONT)
+    return _away(name, partial(os.kill, program.pid, signal.SIGSTOP), partial(os.kill, program.pid, signal.SIGCONT))
 
 
 def _worker_kill(scene: Scene) -> AbstractContextManager[str]:
@@ -172,24 +172,14 @@ def _broker_cut(scene: Scene) -> AbstractContextManager[str]:
 # --- what it runs on ---
 
 
-@contextmanager
-def _service_dead(scene: Scene, name: str) -> Iterator[str]:
+def _service_dead(scene: Scene, name: str) -> AbstractContextManager[str]:
     service = scene.lab.rollwave.services[name]
-    service.kill()
-    try:
-        yield name
-    finally:
-        service.start()
+    return _away(name, service.kill, service.start)
 
 
-@contextmanager
-def _service_stopped(scene: Scene, name: str) -> Iterator[str]:
+def _service_stopped(scene: Scene, name: str) -> AbstractContextManager[str]:
     service = scene.lab.rollwave.services[name]
-    service.pause()
-    try:
-        yield name
-    finally:
-        service.resume()
+    return _away(name, service.pause, service.resume)
 
 
 def _database_kill(scene: Scene) -> AbstractContextManager[str]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -24,6 +21,7 @@ from rollwave.ports.balancer import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 SITES: Final = {"north": 4, "south": 4}
 CONFIG: Final = {"max_unavailable_percent": 50, "startup_timeout_s": 20, "bake_policy": "auto"}
@@ -59,7 +57,7 @@ class ChaosLab(Lab):
             log=root / "logs" / "haproxy.log",
             environment={"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"},
         )
-        self.journal = root / "load.jsonl"
+        self.load = "demo.chaos.load"
         (self.client_port,) = free_ports(1)
 
     # --- life ---
@@ -214,24 +212,10 @@ backend {GROUP}
 
     # --- clients ---
 
-    def start_load(self) -> None:
-        """Start the clients."""
-        argv = [sys.executable, "-m", "demo.chaos.load", self.url, str(self.journal)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        self._load = subprocess.Popen(argv, env=environment, start_new_session=True)
-
-    def stop_load(self) -> dict[str, Any]:
-        """Stop the clients; return nothing: the journal has it all."""
-        assert self._load is not None
-        self._load.terminate()
-        self._load.wait()
-        self._load = None
-        return {}
-
     def seen_by_clients(self) -> tuple[int, list[dict[str, Any]]]:
         """Return how many requests were sent until about now, and those that failed."""
         sent, failed = 0, []
-        text = self.journal.read_text(encoding="utf-8") if self.journal.exists() else ""
+        text = self.load_file.read_text(encoding="utf-8") if self.load_file.exists() else ""
         for line in text.splitlines(keepends=True):
             if line.endswith("\n"):
                 one = json.loads(line)

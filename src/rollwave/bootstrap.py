@@ -121,7 +121,8 @@ class Rollwave:
             self._is_running = False
 
     async def give_back(self) -> None:
-        """Leave the slices that this process has to others, who need not wait for its leases to run out."""
+        """End the slices that run here, and leave them to others, who need not wait for their leases to run out."""
+        await self.engine.queue.close()
         await self.offload(self.store.release, owner=self.owner)
 
 

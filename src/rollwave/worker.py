@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 import uvloop
 
+from rollwave.queue.embedded import EmbeddedQueue
 from rollwave.system import tune_interpreter
 from rollwave.web import logs
 from rollwave.web.data_dir import DataDir
@@ -101,7 +102,7 @@ class EngineThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = threading.Event()
         self._stopping: asyncio.Event | None = None
-        self._slices: set[asyncio.Task[None]] = set()
+        self._slices = EmbeddedQueue(rollwave.engine.run_slice)
         self.broke = False
 
     def start(self) -> None:
@@ -122,7 +123,7 @@ class EngineThread:
         """Run one slice to its end; blocks. Returns at once where another has it, and soon once all is to stop."""
         assert self._loop is not None
         try:
-            asyncio.run_coroutine_threadsafe(self._run_slice(key), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._slices.run(key), self._loop).result()
         except (CancelledError, RuntimeError):
             if not self._is_stopping:
                 raise
@@ -130,18 +131,6 @@ class EngineThread:
     @property
     def _is_stopping(self) -> bool:
         return self._loop is None or self._loop.is_closed() or (self._stopping is not None and self._stopping.is_set())
-
-    async def _run_slice(self, key: SliceKey) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._slices.add(task)
-        try:
-            await self._rollwave.engine.run_slice(key)
-        except Exception:
-            # Its lease runs out, and it is sent again; what broke is for a person to read.
-            log.exception("slice_broke", deployment=key[0], slice=key[1])
-        finally:
-            self._slices.discard(task)
 
     def _main(self) -> None:
         try:
@@ -166,7 +155,8 @@ class EngineThread:
             sys.stdout.write(f"Rollwave worker {os.getpid()} is ready\n")
             sys.stdout.flush()
             await asyncio.wait([engine, stopping], return_when=asyncio.FIRST_COMPLETED)
-            await _end(engine, stopping, *self._slices)
+            await _end(engine, stopping)
+            await self._slices.close()
             await self._rollwave.give_back()
             if engine.done() and not engine.cancelled():
                 engine.result()

@@ -65,7 +65,8 @@ def test_a_release_survives_the_death_of_the_engine_at_any_moment(lab: Lab) -> N
         seqs = [event["seq"] for event in lab.events(deployment)]
         assert seqs == list(range(1, len(seqs) + 1))
 
-    load = lab.stop_load()
+    lab.stop_load()
+    load = lab.load_report()
     assert load["failed"] == 0, load["causes"]
     assert load["sent"] > 100 * RELEASES
     assert set(lab.running_versions().values()) == {VERSIONS[RELEASES % 2]}

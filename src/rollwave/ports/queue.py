@@ -14,3 +14,7 @@ class Queue(Protocol):
     async def send(self, key: SliceKey) -> None:
         """Ask some worker to claim and run a slice."""
         ...
+
+    async def close(self) -> None:
+        """End what runs in this process; others go on from the records. Nothing is sent after it."""
+        ...

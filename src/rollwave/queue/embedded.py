@@ -34,9 +34,17 @@ class EmbeddedQueue:
 
     async def send(self, key: SliceKey) -> None:
         """Begin to run a slice; return at once."""
+        self._begin(key)
+
+    async def run(self, key: SliceKey) -> None:
+        """Run a slice to its end; CancelledError where `close` came before it."""
+        await self._begin(key)
+
+    def _begin(self, key: SliceKey) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._run_one(key))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     async def _run_one(self, key: SliceKey) -> None:
         try:

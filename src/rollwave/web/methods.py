@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.utils.decorators import async_only_middleware
 
 from rollwave.web.api.errors import error_response
 from rollwave.web.refusals import WrongMethodError
@@ -16,23 +16,19 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
-class WrongMethods:
+@async_only_middleware
+def wrong_methods(
+    get_response: Callable[[HttpRequest], Awaitable[HttpResponse]],
+) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     """Middleware: ninja answers a wrong method in plain text, before any of our handlers."""
 
-    async_capable = True
-    sync_capable = False
-
-    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer *request*."""
-        response = await self._get_response(request)
+    async def answer(request: HttpRequest) -> HttpResponse:
+        response = await get_response(request)
         if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
             return response
         allowed = response["Allow"]
         told = error_response(WrongMethodError(method=str(request.method), allowed=allowed.split(", ")))
         told["Allow"] = allowed
         return told
+
+    return answer

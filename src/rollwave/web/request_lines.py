@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.utils.decorators import async_only_middleware
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 if TYPE_CHECKING:
@@ -26,25 +26,19 @@ _ACCEPTABLE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class RequestLines:
+@async_only_middleware
+def request_lines(
+    get_response: Callable[[HttpRequest], Awaitable[HttpResponse]],
+) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     """Middleware: every line that a request causes carries its id, and so does the answer."""
 
-    async_capable = True
-    sync_capable = False
-
-    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer *request*."""
+    async def answer(request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         request_id = given if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
         clear_contextvars()
         bind_contextvars(request_id=request_id)
         began = monotonic()
-        response = await self._get_response(request)
+        response = await get_response(request)
         response[HEADER] = request_id
         if request.method not in _HARMLESS:
             log.info(
@@ -56,3 +50,5 @@ class RequestLines:
                 seconds=round(monotonic() - began, 4),
             )
         return response
+
+    return answer

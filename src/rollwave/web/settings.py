@@ -23,9 +23,9 @@ ROOT_URLCONF = "rollwave.web.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["rollwave.store"]
 MIDDLEWARE = [
-    "rollwave.web.request_lines.RequestLines",
+    "rollwave.web.request_lines.request_lines",
     "django.middleware.security.SecurityMiddleware",
-    "rollwave.web.methods.WrongMethods",
+    "rollwave.web.methods.wrong_methods",
 ]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 APPEND_SLASH = False

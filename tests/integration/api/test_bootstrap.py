@@ -17,6 +17,7 @@ from rollwave.bootstrap import DrainFiles, _trusted_keys, build
 from rollwave.executors.local import LocalExecutor
 from rollwave.host import driver_source
 from rollwave.ports.balancer import BalancerPoolError, Member
+from rollwave.queue.celery import make_app
 from rollwave.settings_file import SettingsInvalidError
 from rollwave.store.models import App, Group, Instance, Server
 from rollwave.system import StoreThreads, SystemClock
@@ -93,6 +94,32 @@ def test_what_the_settings_name_is_built(data_dir):
     assert {name: type(one) for name, one in rollwave.executors.items()} == {"local": LocalExecutor}
     assert not rollwave.is_engine_running
     assert sorted(path.name for path in (data_dir / "keys").iterdir()) == ["signing.key", "signing.key.pub"]
+
+
+def test_slices_are_given_back_once_they_run_no_more(data_dir, monkeypatch):
+    """Whoever claims one then has it alone, also where it ran here because the broker brought it to nobody."""
+    rollwave = build(data_dir, celery=make_app("memory://"), room=2)
+    running_at_release = []
+    own = rollwave.engine.queue._own
+
+    async def story() -> None:
+        began = asyncio.Event()
+
+        async def run(_key: object) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(own, "_run", run)
+        monkeypatch.setattr(rollwave.store, "release", lambda **_: running_at_release.append(own.running_count))
+        for _ in range(2):
+            await rollwave.engine.queue.send((1, 1))
+        await began.wait()
+        assert own.running_count == 1
+        await rollwave.give_back()
+
+    asyncio.run(story())
+
+    assert running_at_release == [0]
 
 
 def test_processes_that_start_at_once_share_one_key_pair(tmp_path) -> None:

@@ -188,3 +188,6 @@ class Post:
             worker = self._dice.pick(self._world.processes)
             self._world.loop.call_later(delay_s + self._dice.jitter(), worker.deliver, key, context=self._world.context)
         await asyncio.sleep(self._dice.jitter())
+
+    async def close(self) -> None:
+        """Nothing runs here: each process keeps its own slices."""
