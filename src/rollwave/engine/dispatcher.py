@@ -14,7 +14,7 @@ from rollwave.domain.errors import RollwaveError
 from rollwave.ports.telemetry import UNHEARD, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from rollwave.domain.model import PackageRef
@@ -35,8 +35,8 @@ RESEND_AFTER_S: Final = 5.0
 
 
 LOOK_AGAIN_S: Final = 5.0
-"""How often every active deployment is decided again: who changed a hold, or took a neighbor's room, may have died
-before saying so, in seconds."""
+"""How often deployments are looked for that stand still, in seconds. One that has stood still as long is decided again:
+who changed a hold, or took a neighbor's room, may have died before saying so."""
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -71,6 +71,8 @@ class Dispatcher:
         self._moved: set[str] = set()
         self._waiting: set[int] = set()
         self._looked_at = clock.now()
+        self._versions: Mapping[int, int] = {}
+        self._decided_again: set[int] = set()
 
     def nudge(self, loaded: Loaded | None = None) -> None:
         """Look at once instead of at the next poll. Call from the event loop's own thread."""
@@ -136,8 +138,13 @@ class Dispatcher:
         if now - self._looked_at < timedelta(seconds=LOOK_AGAIN_S):
             return
         self._looked_at = now
-        for deployment_id in await self._offload.read(self._releases.store.active):
+        before, self._versions = self._versions, await self._offload.read(self._releases.store.active)
+        still = {one for one, version in self._versions.items() if before.get(one) == version}
+        # Once is enough: what moved neither it nor its group changes no decision.
+        self._decided_again &= still
+        for deployment_id in sorted(still - self._decided_again):
             await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
+            self._decided_again.add(deployment_id)
 
     async def _wait(self, wait_s: float) -> None:
         try:

@@ -302,8 +302,12 @@ class Store(Protocol):
         """Return the earliest due time of any deployment."""
         ...
 
-    def active(self) -> Sequence[int]:
-        """Return the deployments that are not final."""
+    def active(self) -> Mapping[int, int]:
+        """
+        Return the deployments that are not final, each with the version of its group.
+
+        That rises with all that a decision on the deployment may look at, time apart.
+        """
         ...
 
     def neighbors_in_motion(self, group: str) -> Sequence[int]:

@@ -85,10 +85,10 @@ def next_due() -> datetime | None:
     return earliest
 
 
-def all_active() -> list[int]:
-    """Return every deployment that is not final, oldest first."""
+def all_active() -> dict[int, int]:
+    """Return every deployment that is not final, oldest first, with the version of its group."""
     running = Deployment.objects.exclude(phase__in=FINAL_PHASES)
-    return list(running.order_by("id").values_list("id", flat=True))
+    return dict(running.order_by("id").values_list("id", "group__version"))
 
 
 def active_of(group_ids: Collection[int]) -> list[int]:

@@ -8,7 +8,7 @@ from rollwave.store import committing, creation, deployments, fleets, jobs, keys
 from rollwave.store.dialect import in_transaction, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from rollwave.domain.decide import Decision
@@ -75,7 +75,7 @@ class DjangoStore:
     def next_due(self) -> datetime | None:
         return deployments.next_due()
 
-    def active(self) -> Sequence[int]:
+    def active(self) -> Mapping[int, int]:
         return deployments.all_active()
 
     def neighbors_in_motion(self, group: str) -> Sequence[int]:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError
-from rollwave.domain.model import Kind, Phase, Standing
+from rollwave.domain.model import BrakeCause, Kind, Phase, Stage, Standing
 from rollwave.ports.store import CommandKey
 from tests.contract.store.crew import NOON, Crew, planned, released
 
@@ -63,6 +63,26 @@ def test_the_group_is_free_once_its_deployment_is_over(world, goal):
 
     assert world.store.fleet("shop").active == (second.id, "pending")
     assert list(world.store.active()) == [second.id]
+
+
+def test_an_active_deployment_shows_whether_a_decision_could_differ(world, goal):
+    """By a version that rises with decisions and holds; what workers see on their way changes no decision."""
+    crew = Crew.begin(world, "shop", goal)
+    versions = [world.store.active()[crew.id]]
+
+    def look() -> None:
+        versions.append(world.store.active()[crew.id])
+
+    claim = crew.claim(1)
+    seen = crew.jobs(claim)[0].target.instance_id
+    crew.write(claim, crew.saw(seen, Stage.MARKDOWN))
+    look()
+    world.store.set_hold(max(crew.state.fleet), hold=True, actor="ann", reason="", at=NOON)
+    look()
+    crew.act(cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR))
+    look()
+
+    assert versions[0] == versions[1] < versions[2] < versions[3]
 
 
 def test_a_command_creates_once(world, goal):
