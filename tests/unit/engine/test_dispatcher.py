@@ -1,4 +1,4 @@
-"""Laws of looking again: what nobody was told of is decided all the same, and what stands still costs next to nothing."""
+"""Laws of looking again: what nobody was told of is decided all the same, and what stands still costs nothing."""
 
 from __future__ import annotations
 
