@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from rollwave.domain.commands import FleetChanged, TimeCame
 from rollwave.domain.errors import RollwaveError
+from rollwave.engine.trouble import Trouble
 from rollwave.ports.telemetry import UNHEARD, Part
 
 if TYPE_CHECKING:
@@ -81,15 +82,13 @@ class Dispatcher:
         self._nudged.set()
 
     async def run(self) -> None:
-        """Run until cancelled. What fails (a store that is down, say) is logged whole and tried at the next poll."""
+        """Run until cancelled. What fails (a store that is down, say) is tried at the next poll."""
+        trouble = Trouble("dispatch_failed", part=Part.DISPATCHER, telemetry=self._telemetry)
         while True:
             self._nudged.clear()
-            try:
+            wait_s = POLL_S
+            with trouble.survived():
                 wait_s = await self.tick()
-            except Exception:
-                log.exception("dispatch_failed")
-                self._telemetry.failed(Part.DISPATCHER)
-                wait_s = POLL_S
             await self._wait(wait_s)
 
     async def tick(self) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from rollwave.engine.trouble import Trouble
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
 from rollwave.ports.telemetry import UNHEARD, Part
 
@@ -78,15 +79,12 @@ class TrafficKeeper:
         self._nudged.set()
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled. What fails (a store that is down, say) is tried again in the next round."""
+        trouble = Trouble("comparison_failed", part=Part.TRAFFIC_KEEPER, telemetry=self._telemetry)
         while True:
             self._nudged.clear()
-            try:
+            with trouble.survived():
                 await self.compare()
-            except Exception:
-                # A store that is down, say: logged whole, tried again in the next round.
-                log.exception("comparison_failed")
-                self._telemetry.failed(Part.TRAFFIC_KEEPER)
             try:
                 async with asyncio.timeout(EVERY_S):
                     await self._nudged.wait()
