@@ -139,11 +139,12 @@ class Dispatcher:
         self._looked_at = now
         before, self._versions = self._versions, await self._offload.read(self._releases.store.active)
         still = {one for one, version in self._versions.items() if before.get(one) == version}
-        # Once is enough: what moved neither it nor its group changes no decision.
         self._decided_again &= still
         for deployment_id in sorted(still - self._decided_again):
-            await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
-            self._decided_again.add(deployment_id)
+            after = await self._offload(self._releases.act, deployment_id, FleetChanged(), now=now)
+            # Once is enough, but for room that neighbors of neighbors give back: its version does not tell.
+            if not after.state.neighbors:
+                self._decided_again.add(deployment_id)
 
     async def _wait(self, wait_s: float) -> None:
         try:

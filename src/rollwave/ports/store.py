@@ -306,7 +306,8 @@ class Store(Protocol):
         """
         Return the deployments that are not final, each with the version of its group.
 
-        That rises with all that a decision on the deployment may look at, time apart.
+        That rises with all that a decision on the deployment may look at, but for time, and for room that neighbors of
+        its neighbors give back or take.
         """
         ...
 
