@@ -12,7 +12,8 @@ import json
 import logging
 import sys
 import time
-import traceback
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +22,7 @@ from rollwave.testing.simulation.scenario import scenario_of
 from rollwave.testing.simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rollwave.testing.simulation.world import Result
 
@@ -34,7 +35,7 @@ def simulate(seed: int, *, verbose: bool = False) -> Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as told by the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    _be_quiet()
     if options.seed is not None:
         seeds = range(options.seed, options.seed + 1)
     else:
@@ -42,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()
     digest = hashlib.blake2b(digest_size=16)
     releases = violations = 0
-    for done, seed in enumerate(seeds, start=1):
-        result = simulate(seed, verbose=options.verbose)
+    for done, result in enumerate(_results(seeds, verbose=options.verbose, jobs=options.jobs), start=1):
         digest.update(result.digest.encode())
         releases += result.release_count
         if result.violation is not None:
@@ -63,11 +63,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if violations else 0
 
 
+def _results(seeds: Sequence[int], *, verbose: bool, jobs: int) -> Iterator[Result]:
+    """Yield what became of each world, in order; in so many processes at a time."""
+    one = partial(simulate, verbose=verbose)
+    if jobs == 1:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(jobs, initializer=_be_quiet) as processes:
+        yield from processes.map(one, seeds, chunksize=5)
+
+
+def _be_quiet() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simulate", description="Run the engine in simulated worlds.")
     parser.add_argument("--seeds", type=int, default=200, help="how many worlds")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one world")
+    parser.add_argument("--jobs", type=int, default=1, help="in how many processes; the hash is the same")
     parser.add_argument("--verbose", action="store_true", help="print every event")
     return parser
 
@@ -80,8 +95,8 @@ def _say_violation(result: Result) -> None:
     _say(f"seed {result.seed}: {result.violation}")
     for line in result.last:
         _say(f"  {line}")
-    if result.cause is not None:
-        _say("".join(traceback.format_exception(result.cause)))
+    if result.cause:
+        _say(result.cause)
     _say(f"replay: python -m rollwave.testing.simulate --seed {result.seed} --verbose")
 
 

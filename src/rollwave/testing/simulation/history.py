@@ -22,8 +22,12 @@ class Violation(AssertionError):  # noqa: N818  # it is the law's name for it
     """
 
     def __init__(self, law: str, message: str) -> None:
-        super().__init__(f"{law}: {message}")
+        super().__init__(law, message)
         self.law = law
+
+    def __str__(self) -> str:
+        """Return law and message."""
+        return ": ".join(self.args)
 
 
 class History:

@@ -41,8 +41,12 @@ class RoomLaw:
                 self._sight.fail("I1", f"{name}: {len(out)} out of traffic, {limit} allowed: {out}")
 
     def _takes_out(self, instance_id: int) -> bool:
-        """Whether admitting an instance takes it out; what was out, or has its server busy elsewhere, costs nothing."""
-        is_excused = self._sight.names[instance_id] in self._sight.excused
+        """
+        Whether admitting an instance takes it out; what was out, or has its server busy elsewhere, costs nothing.
+
+        Nor does one that failed, and that its balancer has in all the same because it did not answer when told.
+        """
+        is_excused = self._sight.names[instance_id] in self._sight.excused or self._sight.instance(instance_id).failed
         return self._sight.in_traffic(instance_id) and not is_excused and not self._is_busy(instance_id, but_for=())
 
     def _costs(self, instance_id: int, neighbor: str) -> bool:
@@ -84,11 +88,11 @@ class RoomLaw:
         return instance.failed or self._sight.is_underway(instance_id)
 
     def _has_out(self, instance_id: int) -> bool:
-        """Whether an instance is out of traffic or about to be; one that was let go just now is on its way back."""
+        """Whether an instance is out of traffic or about to be; one that is well and was let go is on its way back."""
         if self._sight.is_underway(instance_id):
             return True
         instance = self._sight.instance(instance_id)
         if instance.new:
             return instance.failed
-        is_coming = self._sight.was_flagged_recently(instance_id) or self._sight.was_put_wrong_recently(instance_id)
-        return not self._sight.in_traffic(instance_id) and not is_coming
+        let_go = self._sight.was_flagged_recently(instance_id) or self._sight.was_put_wrong_recently(instance_id)
+        return not self._sight.in_traffic(instance_id) and not (let_go and not instance.failed)

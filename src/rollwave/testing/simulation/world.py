@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class Result:
     Attributes:
         seed: Which world.
         violation: The first law that was broken; None where all held.
-        cause: The bug behind it, where it is one.
+        cause: Traceback of the bug behind it, where it is one; empty elsewhere.
         release_count: Deployments that were created.
         seconds: Virtual time that passed.
         event_count: Events of its history.
@@ -54,7 +55,7 @@ class Result:
 
     seed: int
     violation: Violation | None
-    cause: BaseException | None
+    cause: str
     release_count: int
     seconds: float
     event_count: int
@@ -187,7 +188,7 @@ class World:
         return Result(
             seed=self.scenario.seed,
             violation=violation,
-            cause=cause,
+            cause="".join(traceback.format_exception(cause)) if cause is not None else "",
             release_count=self.oracle.release_count,
             seconds=seconds,
             event_count=count,
