@@ -78,6 +78,47 @@ BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings
 """How to reach one balancer; ``kind`` tells which."""
 
 
+class SshSettings(_Section, frozen=True, tag_field="kind", tag="ssh"):
+    """
+    Servers that are reached through their sshd; see ``docs/ssh.md``.
+
+    Attributes:
+        user: Account on the servers; None: the name of the account that Rollwave runs as.
+        port: TCP port of their sshd.
+        identity: Path of the private key; None: the SSH agent, and the usual files in ``~/.ssh``.
+        known_hosts: Path of the file with the servers' host keys; no other key is accepted.
+        jump: What to go through, ``[USER@]HOST[:PORT]``, several with commas between, the first of them first.
+        python: Python 3.8 or newer on the servers.
+        sudo: Whether the driver runs as root; or the command that makes it run as somebody else, such as
+            ``["sudo", "-n", "-u", "shop"]``.
+        parallel: Most servers that are spoken to at once.
+        connect_timeout_s: After how long a server that does not answer is unreachable, in seconds.
+    """
+
+    user: str | None = None
+    port: int = 22
+    identity: str | None = None
+    known_hosts: str = "~/.ssh/known_hosts"
+    jump: str | None = None
+    python: str = "python3"
+    sudo: bool | tuple[str, ...] = False
+    parallel: int = 50
+    connect_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no server can have."""
+        if not 1 <= self.port <= 65535:
+            raise ValueError("port is expected from 1 to 65535")
+        if self.parallel < 1:
+            raise ValueError("expected at least 1 for parallel")
+        if not 0 < self.connect_timeout_s <= 60:
+            raise ValueError("connect_timeout_s is expected above 0 and at most 60")
+
+
+ExecutorSettings = SshSettings
+"""How to reach servers; ``kind`` tells which. Kinds are joined by ``|``; ``local`` needs no table."""
+
+
 class Limits(_Section, frozen=True):
     """
     What is refused.
@@ -193,6 +234,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         limits, engine, database, broker, log, metrics, traces: Tables of the same name.
         balancers: By the name that groups use, from ``[balancers.NAME]``.
+        executors: By the name that groups use, from ``[executors.NAME]``; ``local`` is there without a table.
     """
 
     limits: Limits = Limits()
@@ -203,6 +245,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
     balancers: dict[str, BalancerSettings] = {}
+    executors: dict[str, ExecutorSettings] = {}
 
 
 _TABLES: Final[dict[str, Any]] = {
@@ -214,6 +257,9 @@ _TABLES: Final[dict[str, Any]] = {
     "metrics": MetricsSettings,
     "traces": TracesSettings,
 }
+
+_NAMED: Final[dict[str, Any]] = {"balancers": BalancerSettings, "executors": ExecutorSettings}
+"""Tables of tables: each of these has a name that groups use."""
 
 _VARIABLES: Final = {
     "ROLLWAVE_DATABASE_URL": ("database", "url"),
@@ -239,7 +285,7 @@ def read_settings(path: Path) -> SettingsFile:
         document = {}
     except (OSError, ValueError) as error:
         raise SettingsInvalidError(path=path, key="", reason=str(error)) from error
-    known = [*_TABLES, "balancers"]
+    known = [*_TABLES, *_NAMED]
     for name in document:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -250,11 +296,17 @@ def read_settings(path: Path) -> SettingsFile:
             value = int(text) if text.isdecimal() else text
             document[name] = {**_table(path, name, document.get(name, {})), key: value}
     tables = {name: _read(path, name, document[name], _TABLES[name]) for name in _TABLES if name in document}
-    balancers = {
-        name: _read(path, f"balancers.{name}", table, BalancerSettings)
-        for name, table in _table(path, "balancers", document.get("balancers", {})).items()
+    named = {
+        kind: {
+            name: _read(path, f"{kind}.{name}", table, content)
+            for name, table in _table(path, kind, document.get(kind, {})).items()
+        }
+        for kind, content in _NAMED.items()
     }
-    return SettingsFile(**tables, balancers=balancers)
+    if "local" in named["executors"]:
+        reason = "local is this machine, and needs no table; give this one another name"
+        raise SettingsInvalidError(path=path, key="executors.local", reason=reason)
+    return SettingsFile(**tables, **named)
 
 
 def _read(path: Path, key: str, content: Any, kind: Any) -> Any:

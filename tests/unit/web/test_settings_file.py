@@ -13,6 +13,7 @@ from rollwave.settings_file import (
     MetricsSettings,
     SettingsFile,
     SettingsInvalidError,
+    SshSettings,
     read_settings,
 )
 
@@ -39,6 +40,11 @@ socket = "/run/haproxy.sock"
 [balancers.page]
 kind = "drain_file"
 settle_s = 5
+[executors.dc1]
+kind = "ssh"
+user = "deploy"
+identity = "/etc/rollwave/id_ed25519"
+sudo = ["sudo", "-n", "-u", "shop"]
 """
 
 
@@ -75,6 +81,9 @@ def test_every_key_is_read(tmp_path):
         "lb": HaproxySettings(socket="/run/haproxy.sock"),
         "page": DrainFileSettings(settle_s=5),
     }
+    assert settings.executors == {
+        "dc1": SshSettings(user="deploy", identity="/etc/rollwave/id_ed25519", sudo=("sudo", "-n", "-u", "shop"))
+    }
 
 
 def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
@@ -88,6 +97,12 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("a = ", "", "Invalid value"),
         ("[balancer.x]\nkind = 'caddy'", "balancer", "did you mean 'balancers'?"),
         ("balancers = 3", "balancers", "expected a table"),
+        ("[executors.x]\nkind = 'telnet'", "executors.x.kind", "telnet"),
+        ("[executors.local]\nkind = 'ssh'", "executors.local", "needs no table"),
+        ("[executors.x]\nkind = 'ssh'\nport = 0", "executors.x", "from 1 to 65535"),
+        ("[executors.x]\nkind = 'ssh'\nparallel = 0", "executors.x", "at least 1"),
+        ("[executors.x]\nkind = 'ssh'\nconnect_timeout_s = 0", "executors.x", "above 0"),
+        ("[executors.x]\nkind = 'ssh'\nsudo = 'yes'", "executors.x.sudo", "bool"),
         ("[balancers]\nx = 3", "balancers.x", "expected a table"),
         ("[balancers.x]\nkind = 'f5'", "balancers.x.kind", "f5"),
         ("[balancers.x]\nadmin = 'f5'", "balancers.x", "kind"),
