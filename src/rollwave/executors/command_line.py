@@ -10,14 +10,12 @@ if TYPE_CHECKING:
     from rollwave.ports.executor import HostCommand
 
 
-def run_arguments(command: HostCommand, *, plan_path: str, plan_hash: str, wait_s: float) -> tuple[str, ...]:
-    """Return the arguments that have the verb done, and wait at most *wait_s* seconds for its end."""
-    return (command.verb.value, plan_path, *_identity(command, plan_hash), "--wait", str(wait_s))
-
-
-def status_arguments(command: HostCommand, *, plan_path: str, plan_hash: str) -> tuple[str, ...]:
-    """Return the arguments that read the verb's journal."""
-    return ("status", plan_path, *_identity(command, plan_hash), "--verb", command.verb.value)
+def arguments_of(command: HostCommand, *, plan_path: str, plan_hash: str, wait_s: float | None) -> tuple[str, ...]:
+    """Return the arguments that have the verb done, waiting at most *wait_s*; None: that read its journal."""
+    identity = (plan_path, *_identity(command, plan_hash))
+    if wait_s is None:
+        return ("status", *identity, "--verb", command.verb.value)
+    return (command.verb.value, *identity, "--wait", str(wait_s))
 
 
 def patience_s(command: HostCommand, *, download_s: float, slack_s: float = 30.0) -> float:

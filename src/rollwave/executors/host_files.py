@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
-from rollwave.ports.executor import HostUnknownError
+from rollwave.executors.errors import HostNotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rollwave.executors.plan_file import HashedFile
 
 
-class HostFileError(HostUnknownError):
-    """The host cannot be prepared, and it would be no use to try again before somebody has been there."""
+class HostFileError(HostNotReadyError):
+    """The files that a command needs cannot be brought to the host."""
 
 
 class HostFileChangedError(HostFileError):

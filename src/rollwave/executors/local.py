@@ -10,23 +10,18 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from rollwave.executors.command_line import patience_s, run_arguments, status_arguments
-from rollwave.executors.host_files import (
-    HostFileError,
-    HostFiles,
-    install_files,
-    make_directory,
-    remove_durably,
-    write_durably,
-)
+from rollwave.executors.command_line import arguments_of
+from rollwave.executors.errors import unknown
+from rollwave.executors.host_files import HostFiles, install_files, make_directory, remove_durably, write_durably
+from rollwave.executors.patience import Patience
 from rollwave.executors.plan_file import HashedFile, plan_file
 from rollwave.executors.report import parse_report
-from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError
+from rollwave.ports.executor import HostUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rollwave.ports.executor import Host, HostCommand
+    from rollwave.ports.executor import Host, HostCommand, HostReport
 
 _PASSED_ON: Final = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"}
@@ -49,11 +44,7 @@ class LocalExecutor:
         interpreter: Python that runs the driver. It runs isolated (``-I``) but with its installed packages, so that the
             driver finds a zstd module there.
         parallel: Most driver processes at once; by default two per processor.
-        slot_wait_s: How long one process waits for the end of a verb. A verb that takes longer gives its place to
-            others, and is asked about again every *poll_s* seconds.
-        poll_s: See *slot_wait_s*.
-        answer_s: How long one driver process may take beyond what it was told to wait.
-        download_s: How long a download may take.
+        patience: How long it waits, and for what.
     """
 
     def __init__(
@@ -63,48 +54,23 @@ class LocalExecutor:
         trusted_keys: Mapping[str, bytes],
         interpreter: str = sys.executable,
         parallel: int | None = None,
-        slot_wait_s: float = 2.0,
-        poll_s: float = 0.5,
-        answer_s: float = 30.0,
-        download_s: float = 900.0,
+        patience: Patience = Patience(),  # noqa: B008  it is frozen
     ) -> None:
         self._driver = HashedFile.of(driver)
         self._trusted_keys = dict(trusted_keys)
         self._interpreter = interpreter
         self._parallel = parallel or 2 * (os.cpu_count() or 1)
-        self._slot_wait_s = slot_wait_s
-        self._poll_s = poll_s
-        self._answer_s = answer_s
-        self._download_s = download_s
+        self._patience = patience
         # A semaphore belongs to the event loop that first waits on it, and an executor may outlive a loop.
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def run(self, command: HostCommand) -> HostReport:
         """Have the verb done; see `Executor.run`."""
-        plan = plan_file(command.plan)
-        try:
-            files = await self._install(command, plan)
-        except HostFileError as error:
-            return HostReport(state=HostState.FAILED, code=error.code, message=error.message, detail=error.facts)
-        give_up_s = patience_s(command, download_s=self._download_s)
-        try:
-            async with asyncio.timeout(give_up_s):
-                wait_s = min(self._slot_wait_s, give_up_s)
-                arguments = run_arguments(command, plan_path=str(files.plan), plan_hash=plan.sha256, wait_s=wait_s)
-                report = await self._ask(command, files, arguments, limit_s=wait_s + self._answer_s)
-                while report.state is HostState.RUNNING:
-                    await asyncio.sleep(self._poll_s)
-                    report = await self._read_journal(command, files, plan)
-        except TimeoutError as error:
-            raise _unknown(command, f"it still runs after {give_up_s:g} s") from error
-        if report.state is HostState.ABSENT:
-            raise _unknown(command, "its worker ended without a result")
-        return report
+        return await self._patience.run(command, self._ask)
 
     async def status(self, command: HostCommand) -> HostReport:
         """Read the journal back; see `Executor.status`."""
-        plan = plan_file(command.plan)
-        return await self._read_journal(command, await self._install(command, plan), plan)
+        return await self._ask(command, None)
 
     async def set_drain(self, host: Host, *, drained: bool) -> None:
         """
@@ -126,8 +92,24 @@ class LocalExecutor:
         _require_server(host)
         return await asyncio.to_thread(_drain_path(host).exists)
 
-    async def _install(self, command: HostCommand, plan: HashedFile) -> HostFiles:
-        host = command.plan.host
+    async def _ask(self, command: HostCommand, wait_s: float | None) -> HostReport:
+        plan = plan_file(command.plan)
+        files = await self._install(command.plan.host, plan)
+        arguments = arguments_of(command, plan_path=str(files.plan), plan_hash=plan.sha256, wait_s=wait_s)
+        slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
+        # Files, not pipes: whatever a verb leaves running cannot keep us waiting for an end of output.
+        with TemporaryFile() as stdout, TemporaryFile() as stderr:
+            async with slots:
+                exit_code = await self._execute(
+                    command,
+                    (str(files.driver), *arguments),
+                    stdout=stdout,
+                    stderr=stderr,
+                    limit_s=(wait_s or 0) + self._patience.answer_s,
+                )
+            return parse_report(command, exit_code=exit_code, stdout=_end_of(stdout), stderr=_end_of(stderr))
+
+    async def _install(self, host: Host, plan: HashedFile) -> HostFiles:
         _require_server(host)
         try:
             return await asyncio.to_thread(
@@ -139,22 +121,6 @@ class LocalExecutor:
             )
         except OSError as error:
             raise _unreachable(host, error) from error
-
-    async def _read_journal(self, command: HostCommand, files: HostFiles, plan: HashedFile) -> HostReport:
-        arguments = status_arguments(command, plan_path=str(files.plan), plan_hash=plan.sha256)
-        return await self._ask(command, files, arguments, limit_s=self._answer_s)
-
-    async def _ask(
-        self, command: HostCommand, files: HostFiles, arguments: tuple[str, ...], *, limit_s: float
-    ) -> HostReport:
-        slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
-        # Files, not pipes: whatever a verb leaves running cannot keep us waiting for an end of output.
-        with TemporaryFile() as stdout, TemporaryFile() as stderr:
-            async with slots:
-                exit_code = await self._execute(
-                    command, (str(files.driver), *arguments), stdout=stdout, stderr=stderr, limit_s=limit_s
-                )
-            return parse_report(command, exit_code=exit_code, stdout=_end_of(stdout), stderr=_end_of(stderr))
 
     async def _execute(
         self, command: HostCommand, arguments: tuple[str, ...], *, stdout: IO[bytes], stderr: IO[bytes], limit_s: float
@@ -173,12 +139,12 @@ class LocalExecutor:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _unknown(command, f"the driver cannot be started: {error}") from error
+            raise unknown(command, f"the driver cannot be started: {error}") from error
         try:
             async with asyncio.timeout(limit_s):
                 return await process.wait()
         except TimeoutError as error:
-            raise _unknown(command, f"the driver did not answer within {limit_s:g} s") from error
+            raise unknown(command, f"the driver did not answer within {limit_s:g} s") from error
         finally:
             # Only the process that waits for the verb; the verb itself is detached and goes on.
             if process.returncode is None:
@@ -226,14 +192,4 @@ def _unreachable(host: Host, error: OSError) -> HostUnreachableError:
         server=host.server,
         instance=host.instance,
         path=str(error.filename or host.deploy_path),
-    )
-
-
-def _unknown(command: HostCommand, reason: str) -> HostUnknownError:
-    host = command.plan.host
-    return HostUnknownError(
-        f"{command.verb.value} on {host.instance}: {reason}; its journal has to be read",
-        instance=host.instance,
-        verb=command.verb.value,
-        attempt=command.attempt,
     )

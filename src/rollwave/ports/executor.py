@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -172,5 +172,28 @@ class Executor(Protocol):
 
         Raises:
             HostUnknownError, HostUnreachableError: As for `run`.
+        """
+        ...
+
+
+@runtime_checkable
+class DrainFiles(Protocol):
+    """What an executor has beside, if it can tell a host's health page to answer "no": ``shared/drain`` is there."""
+
+    async def set_drain(self, host: Host, *, drained: bool) -> None:
+        """
+        Create or remove the host's drain file; durable on return, and idempotent.
+
+        Raises:
+            HostUnknownError, HostUnreachableError: As for `Executor.run`; to ask again is harmless.
+        """
+        ...
+
+    async def is_drained(self, host: Host) -> bool:
+        """
+        Say whether the host's drain file is there.
+
+        Raises:
+            HostUnknownError, HostUnreachableError: As for `Executor.run`.
         """
         ...

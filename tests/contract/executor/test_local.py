@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rollwave.executors.local import LocalExecutor
+from rollwave.executors.patience import Patience
 from rollwave.host import driver_source
 from rollwave.ports.executor import HostState, HostUnknownError, HostUnreachableError, HostVerb
 from tests.contract.executor.local_world import Fleet, LocalWorld
@@ -90,7 +91,10 @@ async def test_no_more_drivers_run_at_once_than_allowed(world: LocalWorld) -> No
         ({"driver": b"raise SystemExit(3)"}, "exit code 3"),
         ({"driver": b"import os; os.abort()"}, "exit code -6"),
         ({"interpreter": "/nonexistent/python"}, "cannot be started"),
-        ({"driver": b"import signal; signal.pause()", "slot_wait_s": 0.1, "answer_s": 0.2}, "did not answer"),
+        (
+            {"driver": b"import signal; signal.pause()", "patience": Patience(slot_wait_s=0.1, answer_s=0.2)},
+            "did not answer",
+        ),
     ],
 )
 async def test_a_driver_that_gives_no_answer_is_unknown(
@@ -143,7 +147,9 @@ async def test_a_deploy_path_that_cannot_be_made_is_unreachable(world: LocalWorl
 async def test_a_verb_that_takes_long_leaves_its_place_to_others(world: LocalWorld) -> None:
     """With one place in all, a verify that waits for its app does not keep the other hosts waiting."""
     public = world._fleet.key.public
-    world.executor = executor(trusted_keys={public.key_id: public.pem}, parallel=1, slot_wait_s=0.1, poll_s=0.05)
+    world.executor = executor(
+        trusted_keys={public.key_id: public.pem}, parallel=1, patience=Patience(slot_wait_s=0.1, poll_s=0.05)
+    )
     slow, other = await installed(world), world.host()
     world.hold(slow)
     caller = asyncio.create_task(world.run(Order(host=slow, verb=HostVerb.VERIFY)))

@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
-from rollwave.executors.command_line import patience_s, run_arguments, status_arguments
+from rollwave.executors.command_line import arguments_of, patience_s
 from rollwave.executors.plan_file import plan_file
 from rollwave.ports.executor import HostVerb
 
@@ -57,14 +57,14 @@ def test_a_plan_says_everything_that_the_driver_reads(command):
 def test_the_command_line_carries_who_when_and_under_which_fence(command):
     identity = ("--plan-hash", "beef", "--attempt", "2", "--fence", "3", "--deadline", "1700000000.25")
 
-    assert run_arguments(command, plan_path="/p", plan_hash="beef", wait_s=2.0) == (
+    assert arguments_of(command, plan_path="/p", plan_hash="beef", wait_s=2.0) == (
         "install",
         "/p",
         *identity,
         "--wait",
         "2.0",
     )
-    assert status_arguments(command, plan_path="/p", plan_hash="beef") == (
+    assert arguments_of(command, plan_path="/p", plan_hash="beef", wait_s=None) == (
         "status",
         "/p",
         *identity,

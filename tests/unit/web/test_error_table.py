@@ -8,7 +8,7 @@ from http import HTTPStatus
 import rollwave.bootstrap  # every adapter, and with it every error that there is
 from rollwave.domain import errors
 from rollwave.domain.errors import RollwaveError
-from rollwave.executors.host_files import HostFileError
+from rollwave.executors.errors import HostNotReadyError
 from rollwave.packages import errors as packages
 from rollwave.settings_file import SettingsInvalidError
 from rollwave.telemetry.serving import MetricsAddressError
@@ -23,7 +23,7 @@ NEVER_ANSWERED = {
     errors.CommandRepeatedError: "the use cases answer with what the first command did",
     packages.SourceError: "packages are built where the client is; at the start, the server stops",
     packages.KeyUnreadableError: "keys are read at the start",
-    HostFileError: "it becomes the failure of a target",
+    HostNotReadyError: "it becomes the failure of a target",
     SettingsInvalidError: "the server does not start",
     MetricsAddressError: "the same",
 }
