@@ -36,8 +36,8 @@ RESEND_AFTER_S: Final = 5.0
 
 
 LOOK_AGAIN_S: Final = 5.0
-"""How often deployments are looked for that stand still, in seconds. One that has stood still as long is decided again:
-who changed a hold, or took a neighbor's room, may have died before saying so."""
+"""How often deployments are looked for at which nobody works, in seconds. One that has stood still as long is decided
+again: who changed a hold, or took a neighbor's room, may have died before saying so."""
 
 
 class _Seen(Struct, frozen=True, kw_only=True):
@@ -137,7 +137,7 @@ class Dispatcher:
         if now - self._looked_at < timedelta(seconds=LOOK_AGAIN_S):
             return
         self._looked_at = now
-        before, self._versions = self._versions, await self._offload.read(self._releases.store.active)
+        before, self._versions = self._versions, await self._offload.read(self._releases.store.resting)
         still = {one for one, version in self._versions.items() if before.get(one) == version}
         self._decided_again &= still
         for deployment_id in sorted(still - self._decided_again):

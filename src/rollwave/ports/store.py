@@ -302,9 +302,9 @@ class Store(Protocol):
         """Return the earliest due time of any deployment."""
         ...
 
-    def active(self) -> Mapping[int, int]:
+    def resting(self) -> Mapping[int, int]:
         """
-        Return the deployments that are not final, each with the version of its group.
+        Return the deployments that are not final and have no slice open, each with the version of its group.
 
         That rises with all that a decision on the deployment may look at, but for time, and for room that neighbors of
         its neighbors give back or take.

@@ -85,10 +85,11 @@ def next_due() -> datetime | None:
     return earliest
 
 
-def all_active() -> dict[int, int]:
-    """Return every deployment that is not final, oldest first, with the version of its group."""
-    running = Deployment.objects.exclude(phase__in=FINAL_PHASES)
-    return dict(running.order_by("id").values_list("id", "group__version"))
+def resting() -> dict[int, int]:
+    """Return every deployment that is not final and has no slice open, with the version of its group."""
+    at_work = Slice.objects.filter(closed=False).values("deployment")
+    found = Deployment.objects.exclude(phase__in=FINAL_PHASES).exclude(id__in=at_work)
+    return dict(found.values_list("id", "group__version"))
 
 
 def active_of(group_ids: Collection[int]) -> list[int]:

@@ -75,8 +75,8 @@ class DjangoStore:
     def next_due(self) -> datetime | None:
         return deployments.next_due()
 
-    def active(self) -> Mapping[int, int]:
-        return deployments.all_active()
+    def resting(self) -> Mapping[int, int]:
+        return deployments.resting()
 
     def neighbors_in_motion(self, group: str) -> Sequence[int]:
         with snapshot():

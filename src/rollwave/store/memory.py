@@ -458,8 +458,12 @@ class MemoryStore:
         dues = (self._deployments[one].due_at for one in self._active.values())
         return min((due_at for due_at in dues if due_at is not None), default=None)
 
-    def active(self) -> Mapping[int, int]:
-        return {deployment_id: self._groups[group].version for group, deployment_id in self._active.items()}
+    def resting(self) -> Mapping[int, int]:
+        return {
+            deployment_id: self._groups[group].version
+            for group, deployment_id in self._active.items()
+            if not self._deployments[deployment_id].state.deployment.slices
+        }
 
     def neighbors_in_motion(self, group: str) -> Sequence[int]:
         return [self._active[name] for name in self._neighbor_groups(group) if name in self._active]

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError
-from rollwave.domain.model import BrakeCause, Kind, Phase, Stage, Standing
+from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.ports.store import CommandKey
 from tests.contract.store.crew import NOON, Crew, planned, released
 
@@ -57,30 +57,35 @@ def test_the_group_is_free_once_its_deployment_is_over(world, goal):
     released(world, "shop", goal)
     assert world.store.fleet("shop").active is None
 
-    assert list(world.store.active()) == []
-
     second = Crew.create(world, "shop", goal, kind=Kind.REROLL)
 
     assert world.store.fleet("shop").active == (second.id, "pending")
-    assert list(world.store.active()) == [second.id]
 
 
-def test_an_active_deployment_shows_whether_a_decision_could_differ(world, goal):
-    """By a version that rises with decisions and holds; what workers see on their way changes no decision."""
-    crew = Crew.begin(world, "shop", goal)
-    versions = [world.store.active()[crew.id]]
+def test_a_deployment_rests_while_no_slice_is_open(world, goal):
+    """From its canary's end until somebody approves it; and no more once it is over."""
+    crew = Crew.create(world, "shop", goal, canary_count=1)
+    assert list(world.store.resting()) == [crew.id]
 
-    def look() -> None:
-        versions.append(world.store.active()[crew.id])
+    crew.act(cmd.Start(actor="ann"))
+    assert list(world.store.resting()) == []
 
-    claim = crew.claim(1)
-    seen = crew.jobs(claim)[0].target.instance_id
-    crew.write(claim, crew.saw(seen, Stage.MARKDOWN))
-    look()
+    crew.run_all()
+    assert list(world.store.resting()) == [crew.id]
+
+    crew.act(cmd.GiveUp(actor="ann"))
+    assert list(world.store.resting()) == []
+
+
+def test_a_deployment_that_rests_shows_whether_a_decision_could_differ(world, goal):
+    """By a version that rises with decisions and holds."""
+    crew = Crew.create(world, "shop", goal)
+    versions = [world.store.resting()[crew.id]]
+    versions.append(world.store.resting()[crew.id])
     world.store.set_hold(max(crew.state.fleet), hold=True, actor="ann", reason="", at=NOON)
-    look()
+    versions.append(world.store.resting()[crew.id])
     crew.act(cmd.ApplyBrake(actor="ann", cause=BrakeCause.OPERATOR))
-    look()
+    versions.append(world.store.resting()[crew.id])
 
     assert versions[0] == versions[1] < versions[2] < versions[3]
 

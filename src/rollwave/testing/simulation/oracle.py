@@ -275,7 +275,7 @@ class Oracle:
         now = self._sight.now()
         quiet_since = self._world.storm.disturbed_at
         self._traffic.time_passed(quiet_since=quiet_since)
-        for deployment_id in self._world.store.active():
+        for deployment_id in filter(None, map(self._world.store.active_of, sorted(set(self._sight.groups.values())))):
             # Whatever moves elsewhere may make room here, and takes a moment to get round.
             idle_since = max(*self._moved_at.values(), *self._sight.changed_at.values(), quiet_since)
             if now - idle_since > STUCK_S and not self._waits(deployment_id):
