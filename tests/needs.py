@@ -10,12 +10,23 @@ import pytest
 from demo.services import installed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from demo.services import Service
 
 
 def needs(*kinds: type[Service]) -> None:
     """Skip the running test, or let it fail in CI, where the Debian package of a service is missing."""
-    missing = ", ".join(kind.package for kind in kinds if not installed(kind))
+    _need([kind.package for kind in kinds if not installed(kind)])
+
+
+def needs_program(path: Path, *, package: str) -> None:
+    """Skip the running test, or let it fail in CI, where there is no program at *path*, which *package* brings."""
+    _need([] if path.exists() else [package])
+
+
+def _need(packages: list[str]) -> None:
+    missing = ", ".join(packages)
     if missing and os.environ.get("CI"):
         pytest.fail(f"Debian packages are missing: {missing}")
     if missing:

@@ -8,6 +8,7 @@ import os
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
@@ -15,6 +16,7 @@ from django.db import connection
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.balancers.nginx import NginxBalancer
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.executors.local import LocalExecutor
@@ -29,6 +31,7 @@ from rollwave.settings_file import (
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
+    NginxSettings,
     SettingsFile,
     SettingsInvalidError,
     read_settings,
@@ -42,7 +45,6 @@ from rollwave.telemetry.several import Several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from celery import Celery
 
@@ -333,6 +335,15 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
             )
         case HaproxySettings(socket=endpoint):
             return HaproxyBalancer(endpoint, clock=clock)
+        case NginxSettings():
+            return NginxBalancer(
+                Path(settings.folder),
+                status=settings.status,
+                pid_file=Path(settings.pid_file),
+                test=settings.test,
+                reload=settings.reload,
+                clock=clock,
+            )
         case DrainFileSettings(settle_s=settle_s):
             return DrainFileBalancer(
                 set_drain=drain_files.put, find_drained=drain_files.find, clock=clock, settle_s=settle_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -74,7 +75,33 @@ class DrainFileSettings(_Section, frozen=True, tag_field="kind", tag="drain_file
     settle_s: float
 
 
-BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings
+class NginxSettings(_Section, frozen=True, tag_field="kind", tag="nginx"):
+    """
+    nginx on the machine of the engine, through the files of its upstreams and a reload; see ``docs/balancers.md``.
+
+    Attributes:
+        folder: Where those files are, ``<pool>.conf`` each; nginx includes them, and Rollwave may write them.
+        status: ``host:port`` on the loopback interface where nginx is to name what it has loaded.
+        pid_file: Where nginx writes the number of its master process.
+        test: The command that tells whether nginx could load its files.
+        reload: The command that makes nginx load them.
+    """
+
+    folder: str = "/etc/nginx/rollwave"
+    status: str = "127.0.0.1:8099"
+    pid_file: str = "/run/nginx.pid"
+    test: tuple[str, ...] = ("sudo", "-n", "/usr/sbin/nginx", "-t")
+    reload: tuple[str, ...] = ("sudo", "-n", "/usr/sbin/nginx", "-s", "reload")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no address, and for commands of no words."""
+        if not re.fullmatch(r"(127(\.[0-9]+){3}|localhost|\[::1\]):[0-9]+", self.status):
+            raise ValueError(f"status is expected as 127.0.0.1:PORT, and is {self.status!r}")
+        if not (self.test and self.reload):
+            raise ValueError("test and reload are expected as lists of words")
+
+
+BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings | NginxSettings
 """How to reach one balancer; ``kind`` tells which."""
 
 

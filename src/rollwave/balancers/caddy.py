@@ -83,7 +83,7 @@ class CaddyBalancer:
         self._http = httpx.AsyncClient(
             base_url=admin_url, limits=limits, timeout=httpx.Timeout(timeout_s, pool=None), trust_env=False
         )
-        self._writers: dict[str, PoolWriter] = {}
+        self._writers: dict[str, PoolWriter[Change]] = {}
         self._requests = SharedRead(self._read_requests)
 
     async def __aenter__(self) -> Self:
@@ -133,7 +133,7 @@ class CaddyBalancer:
         """Return how many requests Caddy has under way to *member*, in traffic or not."""
         return (await self._requests.get()).get(dial_of(member), 0)
 
-    def _writer(self, pool: str) -> PoolWriter:
+    def _writer(self, pool: str) -> PoolWriter[Change]:
         if pool not in self._writers:
 
             async def write(changes: Sequence[Change]) -> None:

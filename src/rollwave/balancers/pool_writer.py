@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rollwave.domain.errors import RollwaveError
 
@@ -22,18 +22,23 @@ class Change:
     present: bool
 
 
+C = TypeVar("C")
+
+
 @dataclass(eq=False, slots=True)
-class _Pending:
+class _Pending(Generic[C]):
     """A change that waits for a write, and how that write went."""
 
-    change: Change
+    change: C
     is_written: bool = False
     error: RollwaveError | None = None
 
 
-class PoolWriter:
+class PoolWriter(Generic[C]):
     """
-    Writes the changes of one pool one write at a time; a write carries every change that waits when it begins.
+    Writes the changes of one pool (or of all that is written as a whole) one write at a time.
+
+    A write carries every change that waits when it begins.
 
     Args:
         write: Brings a list of changes about, in their order, or raises.
@@ -41,14 +46,14 @@ class PoolWriter:
         gather_s: How long a write waits for more changes before it begins, in seconds.
     """
 
-    def __init__(self, write: Callable[[Sequence[Change]], Awaitable[None]], *, clock: Clock, gather_s: float) -> None:
+    def __init__(self, write: Callable[[Sequence[C]], Awaitable[None]], *, clock: Clock, gather_s: float) -> None:
         self._write = write
         self._clock = clock
         self._gather_s = gather_s
         self._turn = asyncio.Lock()
-        self._waiting: list[_Pending] = []
+        self._waiting: list[_Pending[C]] = []
 
-    async def put(self, change: Change) -> None:
+    async def put(self, change: C) -> None:
         """Return once a write that carried *change* is done; raise what that write raised."""
         mine = _Pending(change)
         self._waiting.append(mine)

@@ -11,18 +11,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from demo.processes import Program
 from rollwave.balancers.caddy import CaddyBalancer, dial_of
 from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.balancers.nginx import NginxBalancer
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import HostUnreachableError
 from rollwave.testing.fake_balancer import FakeBalancer
 from tests.contract.balancer.backend import Backend
 from tests.contract.balancer.client import Client
 from tests.contract.balancer.ports import free_port
+from tests.needs import needs_program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
 POOL = "web"
 CADDY = Path(sysconfig.get_path("scripts"), "caddyserver")
 HAPROXY = Path("/usr/sbin/haproxy")
+NGINX = Path("/usr/sbin/nginx")
+
+
+Closes = Literal["none", "kept", "any"]
+"""Of kept connections, those that are idle at that moment; of any, new ones as well."""
 
 
 class SystemClock:
@@ -56,8 +64,8 @@ class World(Protocol):
 
     balancer: Balancer
     members: tuple[Member, ...]
-    closes_connections: bool
-    """Whether a change of membership may close a client's connection without an answer."""
+    closes: Closes
+    """Which connections of clients a change of membership may close without an answer."""
     rounds: int
     """How often every member goes out and in under load."""
 
@@ -87,7 +95,7 @@ class FakeClient:
 
 
 class FakeWorld:
-    closes_connections = False
+    closes: Closes = "none"
     rounds = 10
 
     def __init__(self, members: tuple[Member, ...]) -> None:
@@ -141,13 +149,13 @@ class ServerWorld:
         balancer: Balancer,
         members: tuple[Member, ...],
         backends: dict[str, Backend],
-        process: Process,
+        process: Server,
         port: int,
-        closes_connections: bool = False,
+        closes: Closes = "none",
     ) -> None:
         self.balancer = balancer
         self.members = members
-        self.closes_connections = closes_connections
+        self.closes = closes
         self.port = port
         self.process = process
         self._backends = backends
@@ -211,6 +219,13 @@ class DrainFileWorld(ServerWorld):
 
 SETTLE_S = 0.8
 """Generous beside checks every 200 ms, for a machine that is busy with other tests."""
+
+
+class Server(Protocol):
+    """What a world stops and starts."""
+
+    async def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Process:
@@ -307,6 +322,81 @@ backend {POOL}
         process.stop()
 
 
+class Nginx:
+    """nginx with its master and workers; it is killed with all of them."""
+
+    def __init__(self, home: Path, *, ready: Callable[[], bool]) -> None:
+        argv = [NGINX, "-c", home / "nginx.conf", "-p", home, "-e", "stderr"]
+        self._program = Program([*argv, "-g", "daemon off;"], log=home / "log")
+        self._ready = ready
+        self.command = tuple(map(str, argv))
+
+    async def start(self) -> None:
+        self._program.start()
+        await eventually(self._is_ready)
+
+    def stop(self) -> None:
+        self._program.kill()
+
+    def pause(self) -> None:
+        self._program.pause()
+
+    def resume(self) -> None:
+        self._program.resume()
+
+    def _is_ready(self) -> bool:
+        self._program.check()
+        return self._ready()
+
+
+@asynccontextmanager
+async def nginx(
+    members: tuple[Member, ...], home: Path, *, pools: Sequence[str] = (POOL,)
+) -> AsyncIterator[tuple[Nginx, NginxBalancer, int]]:
+    needs_program(NGINX, package="nginx-light")
+    port, status = free_port(), f"127.0.0.1:{free_port()}"
+    folder = home / "pools"
+    folder.mkdir()
+    servers = "\n".join(f"    server {m.address}:{m.port} max_fails=0;" for m in members)
+    for pool in pools:
+        (folder / f"{pool}.conf").write_text(f"upstream {pool} {{\n{servers}\n}}\n")
+    (home / "nginx.conf").write_text(
+        f"""
+{"user root;" if os.geteuid() == 0 else ""}
+worker_processes 2;
+pid {home}/nginx.pid;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {home}/body;
+  proxy_temp_path {home}/proxy;
+  fastcgi_temp_path {home}/fastcgi;
+  uwsgi_temp_path {home}/uwsgi;
+  scgi_temp_path {home}/scgi;
+  include {folder}/*.conf;
+  server {{
+    listen 127.0.0.1:{port} backlog=1000;
+    location / {{ proxy_pass http://{POOL}; }}
+  }}
+}}
+"""
+    )
+    process = Nginx(home, ready=lambda: accepts(port)() and (home / "nginx.pid").exists())
+    try:
+        await process.start()
+        async with NginxBalancer(
+            folder,
+            status=status,
+            pid_file=home / "nginx.pid",
+            test=(*process.command, "-t"),
+            reload=(*process.command, "-s", "reload"),
+            clock=SystemClock(),
+        ) as balancer:
+            yield process, balancer, port
+    finally:
+        process.stop()
+
+
 @asynccontextmanager
 async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[World]:
     """Start one world with *count* members, all in traffic; everything is stopped at the end."""
@@ -324,10 +414,13 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
         match kind:
             case "caddy":
                 process, balancer, port = await stack.enter_async_context(caddy(tuple(members), home))
-                yield ServerWorld(balancer=balancer, process=process, port=port, closes_connections=True, **parts)
+                yield ServerWorld(balancer=balancer, process=process, port=port, closes="any", **parts)
             case "haproxy":
                 process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home))
                 yield ServerWorld(balancer=balancer, process=process, port=port, **parts)
+            case "nginx":
+                process, balancer, port = await stack.enter_async_context(nginx(tuple(members), home))
+                yield ServerWorld(balancer=balancer, process=process, port=port, closes="kept", **parts)
             case "drain_file_haproxy":
                 check = "check inter 200ms fall 1 rise 1"
                 process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home, check=check))

@@ -11,6 +11,7 @@ from rollwave.settings_file import (
     DrainFileSettings,
     HaproxySettings,
     MetricsSettings,
+    NginxSettings,
     SettingsFile,
     SettingsInvalidError,
     SshSettings,
@@ -40,6 +41,9 @@ socket = "/run/haproxy.sock"
 [balancers.page]
 kind = "drain_file"
 settle_s = 5
+[balancers.local]
+kind = "nginx"
+reload = ["sudo", "-n", "/usr/bin/systemctl", "reload", "nginx"]
 [executors.dc1]
 kind = "ssh"
 user = "deploy"
@@ -80,6 +84,7 @@ def test_every_key_is_read(tmp_path):
         "edge": CaddySettings(admin="http://127.0.0.1:2019"),
         "lb": HaproxySettings(socket="/run/haproxy.sock"),
         "page": DrainFileSettings(settle_s=5),
+        "local": NginxSettings(reload=("sudo", "-n", "/usr/bin/systemctl", "reload", "nginx")),
     }
     assert settings.executors == {
         "dc1": SshSettings(user="deploy", identity="/etc/rollwave/id_ed25519", sudo=("sudo", "-n", "-u", "shop"))
@@ -109,6 +114,8 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("[balancers.x]\nkind = 'caddy'", "balancers.x", "admin"),
         ("[balancers.x]\nkind = 'caddy'\nadmin = 3", "balancers.x.admin", "Expected `str`"),
         ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
+        ("[balancers.x]\nkind = 'nginx'\nstatus = '10.0.0.1:80'", "balancers.x", "127.0.0.1:PORT"),
+        ("[balancers.x]\nkind = 'nginx'\nreload = []", "balancers.x", "lists of words"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
         ("[traces]\nshare = 2", "traces", "from 0 to 1"),
         ("[engine]\nlease_s = 3.5", "engine", "at least 4"),
