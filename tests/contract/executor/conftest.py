@@ -8,9 +8,10 @@ import pytest
 
 from tests.contract.executor.fake_world import FakeWorld
 from tests.contract.executor.local_world import Fleet, LocalWorld, open_fleet
+from tests.contract.executor.ssh_world import Servers, SshWorld, open_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.contract.executor.world import World
 
@@ -26,8 +27,26 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.fixture(params=["fake", "local"])
-async def world(request: pytest.FixtureRequest) -> World:
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with open_servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def ssh_world(fleet: Fleet, servers: Servers) -> AsyncIterator[SshWorld]:
+    world = SshWorld(fleet, servers)
+    yield world
+    await world.close()
+
+
+@pytest.fixture(params=["fake", "local", "ssh"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "fake":
-        return FakeWorld()
-    return LocalWorld(request.getfixturevalue("fleet"))
+        yield FakeWorld()
+    elif request.param == "local":
+        yield LocalWorld(request.getfixturevalue("fleet"))
+    else:
+        world = SshWorld(request.getfixturevalue("fleet"), request.getfixturevalue("servers"))
+        yield world
+        await world.close()
