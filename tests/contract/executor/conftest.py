@@ -8,11 +8,13 @@ import pytest
 
 from tests.contract.executor.fake_world import FakeWorld
 from tests.contract.executor.local_world import Fleet, LocalWorld, open_fleet
+from tests.contract.executor.salt_world import SaltWorld, open_salt
 from tests.contract.executor.ssh_world import Servers, SshWorld, open_servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from demo.salt import SaltLab
     from tests.contract.executor.world import World
 
 
@@ -28,6 +30,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 @pytest.fixture(scope="session")
+def salt() -> Iterator[SaltLab]:
+    with open_salt() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with open_servers(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
@@ -40,13 +48,14 @@ async def ssh_world(fleet: Fleet, servers: Servers) -> AsyncIterator[SshWorld]:
     await world.close()
 
 
-@pytest.fixture(params=["fake", "local", "ssh"])
+@pytest.fixture(params=["fake", "local", "ssh", "salt"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "fake":
         yield FakeWorld()
     elif request.param == "local":
         yield LocalWorld(request.getfixturevalue("fleet"))
     else:
-        world = SshWorld(request.getfixturevalue("fleet"), request.getfixturevalue("servers"))
+        kind, carrier = {"ssh": (SshWorld, "servers"), "salt": (SaltWorld, "salt")}[request.param]
+        world = kind(request.getfixturevalue("fleet"), request.getfixturevalue(carrier))
         yield world
         await world.close()

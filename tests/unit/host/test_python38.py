@@ -1,4 +1,4 @@
-"""The driver and the porter run on servers whose Python is older than ours."""
+"""The driver, the porter and the Salt module run on servers whose Python is older than ours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rollwave.host import DRIVER_PATH, PORTER_PATH, porter_source
+from rollwave.host import DRIVER_PATH, PORTER_PATH, SALT_MODULE_PATH, porter_source
 
 SETTINGS = Path(__file__).with_name("driver.ruff.toml")
 
 
-@pytest.fixture(params=[DRIVER_PATH, PORTER_PATH], ids=["driver", "porter"])
+@pytest.fixture(params=[DRIVER_PATH, PORTER_PATH, SALT_MODULE_PATH], ids=["driver", "porter", "salt module"])
 def path(request: pytest.FixtureRequest) -> Path:
     return request.param
 

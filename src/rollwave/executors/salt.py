@@ -1,0 +1,203 @@
+"""The Salt executor: servers are minions of a Salt master, which is reached over salt-api alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from rollwave.executors.command_line import arguments_of, patience_s
+from rollwave.executors.errors import HostNotReadyError, unknown
+from rollwave.executors.plan_file import HashedFile, plan_file
+from rollwave.executors.report import parse_report
+from rollwave.executors.salt_api import SaltApi
+from rollwave.executors.salt_jobs import SaltJobs
+from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rollwave.ports.clock import Clock
+    from rollwave.ports.executor import HostCommand
+
+_TRIES: Final = 3
+"""Of one command: the first may find driver and plan missing, and somebody may clean up between it and the second."""
+
+_LONGEST_LOOK_S: Final = 10.0
+_CARRIED_S: Final = 10.0
+_SHOWN_CHARACTERS: Final = 300
+
+
+class SaltFileError(HostNotReadyError):
+    """The minion's module says that the host cannot be prepared."""
+
+    def __init__(self, code: str, message: str, **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.code = code  # type: ignore[misc]  # the module names the kind
+
+
+class SaltExecutor:
+    """
+    `Executor` for servers that are minions of a Salt master.
+
+    Minions need the execution module ``rollwave`` (`rollwave.host.salt_module`); see ``docs/salt.md``. A return is a
+    hint that is heard (event), looked up (job cache), and in the end replaced by the host's own journal: silence is
+    never taken for an answer. A server that does not answer a question about its journal is unreachable.
+
+    Args:
+        url: Where salt-api listens.
+        user, password, eauth: Who we are there.
+        driver: Source of the host driver.
+        trusted_keys: PEM of each public key by its id; hosts trust exactly these.
+        clock: For job ids.
+        minion_id: How the minion of a server is called; ``{server}`` is the server's name.
+        parallel: Most publishes at once: more than one makes salt-api 3006 fail, 3008 bears four.
+        gather_s: How long a command waits for others, to share a publish with them.
+        look_s: After how long a verb that nobody has heard of is asked for.
+        answer_s: After how long a minion that does not answer such a question is unreachable.
+        download_s: How long a download may take.
+        verify: Whether to check salt-api's certificate, or the path of what to check it against.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str,
+        eauth: str,
+        driver: bytes,
+        trusted_keys: Mapping[str, bytes],
+        clock: Clock,
+        minion_id: str = "{server}",
+        parallel: int = 1,
+        gather_s: float = 0.005,
+        look_s: float = 3.0,
+        answer_s: float = 7.0,
+        download_s: float = 900.0,
+        verify: bool | str = True,
+    ) -> None:
+        self._driver = HashedFile.of(driver)
+        self._minion_id = minion_id
+        self._look_s = look_s
+        self._answer_s = answer_s
+        self._download_s = download_s
+        shared = {
+            "format": 1,
+            "driver": self._driver.sha256,
+            "keys": {key_id: pem.decode() for key_id, pem in trusted_keys.items()},
+        }
+
+        def open_jobs() -> SaltJobs:
+            api = SaltApi(url, user=user, password=password, eauth=eauth, verify=verify)
+            return SaltJobs(
+                api=api, clock=clock, shared=shared, limit=parallel, gather_s=gather_s, look_s=min(look_s, answer_s / 2)
+            )
+
+        self._open_jobs: Callable[[], SaltJobs] = open_jobs
+        # Connections belong to the event loop that opened them, and an executor may outlive a loop.
+        self._jobs: WeakKeyDictionary[asyncio.AbstractEventLoop, SaltJobs] = WeakKeyDictionary()
+
+    async def close(self) -> None:
+        """Let go of what the running event loop has open; the next call opens it again."""
+        jobs = self._jobs.pop(asyncio.get_running_loop(), None)
+        if jobs is not None:
+            await jobs.close()
+
+    async def run(self, command: HostCommand) -> HostReport:
+        """Have the verb done; see `Executor.run`."""
+        limit_s = patience_s(command, download_s=self._download_s)
+        asked = asyncio.create_task(self._ask(command, limit_s))
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._heard_or_found(command, asked)
+        except HostNotReadyError as error:
+            return HostReport(state=HostState.FAILED, code=error.code, message=error.message, detail=error.facts)
+        except TimeoutError as error:
+            raise unknown(command, f"it still runs after {limit_s:g} s") from error
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def status(self, command: HostCommand) -> HostReport:
+        """Read the journal back; see `Executor.status`."""
+        return await self._ask(command, None)
+
+    async def _heard_or_found(self, command: HostCommand, asked: asyncio.Task[HostReport]) -> HostReport:
+        """Return the report that comes, or the one that is in the journal while none comes."""
+        pause_s, was_absent = self._look_s, False
+        while True:
+            await asyncio.wait({asked}, timeout=pause_s)
+            if asked.done():
+                return asked.result()
+            try:
+                found = await self.status(command)
+            except HostUnknownError:
+                if not asked.done():
+                    raise
+            if asked.done():
+                return asked.result()
+            if found.state in {HostState.SUCCEEDED, HostState.FAILED}:
+                return found
+            if found.state is HostState.ABSENT and was_absent:
+                raise unknown(command, "the minion answers, and knows nothing of it")
+            # Once may be chance: the command and our question are carried side by side.
+            was_absent = found.state is HostState.ABSENT
+            pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
+
+    async def _ask(self, command: HostCommand, wait_s: float | None) -> HostReport:
+        """Have the verb done, waiting for its end; or, with None, read its journal."""
+        host, plan = command.plan.host, plan_file(command.plan)
+        verb, _, *options = arguments_of(command, plan_path="", plan_hash=plan.sha256, wait_s=wait_s)
+        limit_s = self._answer_s if wait_s is None else wait_s
+        entry = {
+            "deploy_path": host.deploy_path,
+            "plan": plan.sha256,
+            "options": options,  # the minion puts the verb and its path of the plan before them
+            "limit_s": limit_s + _CARRIED_S,
+        }
+        texts = {file.sha256: file.content.decode() for file in (self._driver, plan)}
+        files: dict[str, str] = {}
+        minion = self._minion_id.format(server=host.server)
+        for _ in range(_TRIES):
+            try:
+                answer = await self._session().tell(verb, minion, entry, files=files, limit_s=limit_s)
+            except HostUnreachableError as error:
+                facts = {"server": host.server, "instance": host.instance, "minion": minion}
+                raise HostUnreachableError(error.message, **facts) from error
+            if not isinstance(answer, dict):
+                raise _no_answer(command, minion, str(answer))
+            if "missing" not in answer:
+                return self._report(command, answer)
+            files = {sha256: texts[sha256] for sha256 in answer["missing"] if sha256 in texts}
+        raise unknown(command, f"driver and plan do not stay on minion {minion}; who removes them?")
+
+    def _report(self, command: HostCommand, answer: dict[str, Any]) -> HostReport:
+        host = command.plan.host
+        if "exit_code" in answer:
+            stdout, stderr = (str(answer.get(name, "")).encode() for name in ("stdout", "stderr"))
+            return parse_report(command, exit_code=int(answer["exit_code"]), stdout=stdout, stderr=stderr)
+        code, message, path = (str(answer.get(name, "")) for name in ("code", "message", "path"))
+        if code == "host.path_unusable":
+            raise HostUnreachableError(
+                f"{path} on server {host.server} cannot be used: {message}; check directory and owner",
+                server=host.server,
+                instance=host.instance,
+                path=path,
+            )
+        raise SaltFileError(code or "host.salt_module", message, path=path)
+
+    def _session(self) -> SaltJobs:
+        loop = asyncio.get_running_loop()
+        jobs = self._jobs.get(loop)
+        if jobs is None:
+            jobs = self._jobs[loop] = self._open_jobs()
+            jobs.start()
+        return jobs
+
+
+def _no_answer(command: HostCommand, minion: str, said: str) -> HostUnknownError:
+    if said.rstrip(".").endswith("is not available"):
+        reason = f"minion {minion} has no execution module rollwave; install it as docs/salt.md says"
+        return SaltFileError("host.salt_module", reason, server=command.plan.host.server)
+    return unknown(command, f"minion {minion} says: {said[-_SHOWN_CHARACTERS:]}")
