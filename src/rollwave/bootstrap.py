@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,24 +17,29 @@ from django.db import connection
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.executors.local import LocalExecutor
-from rollwave.host import driver_source
+from rollwave.executors.ssh import SshExecutor
+from rollwave.executors.ssh_connections import SshAccess
+from rollwave.host import driver_source, porter_source
 from rollwave.packages.file_store import FilePackages
 from rollwave.packages.signing import SigningKey, TrustedKeys
 from rollwave.ports.balancer import BalancerPoolError
-from rollwave.ports.executor import Host
+from rollwave.ports.executor import Host, KeepsDrainFiles
 from rollwave.queue.embedded import EmbeddedQueue
 from rollwave.settings_file import (
     SETTINGS_NAME,
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
+    HttpSettings,
     NginxSettings,
     SettingsFile,
     SettingsInvalidError,
+    SshSettings,
     read_settings,
 )
 from rollwave.store import census, jobs
@@ -56,7 +62,7 @@ if TYPE_CHECKING:
     from rollwave.ports.queue import Queue
     from rollwave.ports.store import SliceKey
     from rollwave.ports.telemetry import Telemetry
-    from rollwave.settings_file import BalancerSettings
+    from rollwave.settings_file import BalancerSettings, ExecutorSettings
 
 SIGNING_KEY_NAME: Final = "signing.key"
 """Private half of the first key pair, in ``keys/``; every ``*.pub`` and ``*.pem`` beside it is trusted."""
@@ -125,6 +131,9 @@ class Rollwave:
     async def give_back(self) -> None:
         """End the slices that run here, and leave them to others, who need not wait for their leases to run out."""
         await self.engine.queue.close()
+        for executor in self.executors.values():
+            if isinstance(executor, SshExecutor):
+                await executor.close()
         await self.offload(self.store.release, owner=self.owner)
 
 
@@ -186,9 +195,7 @@ def build(
     threads = StoreThreads(before=_mend_connection)
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:
-        pems = {key_id: key.pem for key_id, key in trusted.by_id.items()}
-        local = LocalExecutor(driver=driver_source(), trusted_keys=pems, parallel=settings.engine.parallel)
-        executors = {"local": local}
+        executors = _executors(settings_path, settings, trusted=trusted)
     if balancers is None:
         drain_files = DrainFiles(executors, offload=threads)
         balancers = {
@@ -233,6 +240,42 @@ def build(
         runs_engine=runs_engine,
         broker=None if celery is None else _broker_state(celery, clock),
     )
+
+
+def _executors(path: Path, settings: SettingsFile, *, trusted: TrustedKeys) -> dict[str, Executor]:
+    """Return the executors by name: ``local``, and what the settings name beside it."""
+    driver, pems = driver_source(), {key_id: key.pem for key_id, key in trusted.by_id.items()}
+    executors: dict[str, Executor] = {
+        "local": LocalExecutor(driver=driver, trusted_keys=pems, parallel=settings.engine.parallel)
+    }
+    for name, one in settings.executors.items():
+        try:
+            executors[name] = _executor(one, driver=driver, trusted_keys=pems)
+        except ValueError as error:
+            raise SettingsInvalidError(path=path, key=f"executors.{name}", reason=str(error)) from error
+    return executors
+
+
+def _executor(settings: ExecutorSettings, *, driver: bytes, trusted_keys: Mapping[str, bytes]) -> Executor:
+    match settings:
+        case SshSettings():
+            access = SshAccess(
+                user=settings.user,
+                port=settings.port,
+                identity=None if settings.identity is None else Path(settings.identity).expanduser(),
+                known_hosts=Path(settings.known_hosts).expanduser(),
+                jump=() if settings.jump is None else tuple(settings.jump.split(",")),
+                connect_timeout_s=settings.connect_timeout_s,
+            )
+            return SshExecutor(
+                driver=driver,
+                porter=porter_source(),
+                trusted_keys=trusted_keys,
+                access=access,
+                python=settings.python,
+                sudo=("sudo", "-n") if settings.sudo is True else settings.sudo or (),
+                parallel=settings.parallel,
+            )
 
 
 def _broker_state(celery: Celery, clock: Clock) -> Callable[[], str]:
@@ -282,7 +325,7 @@ class DrainFiles:
     async def find(self, members: Sequence[Member]) -> frozenset[str]:
         """Return the names of those among *members* that have their drain file."""
 
-        async def is_drained(executor: LocalExecutor, host: Host) -> bool:
+        async def is_drained(executor: KeepsDrainFiles, host: Host) -> bool:
             async with self._hosts:
                 return await executor.is_drained(host)
 
@@ -290,17 +333,17 @@ class DrainFiles:
         answers = await asyncio.gather(*(is_drained(executor, host) for executor, host in places))
         return frozenset(host.instance for (_, host), is_there in zip(places, answers, strict=True) if is_there)
 
-    async def _locate(self, members: Sequence[Member]) -> list[tuple[LocalExecutor, Host]]:
+    async def _locate(self, members: Sequence[Member]) -> list[tuple[KeepsDrainFiles, Host]]:
         groups = await self._offload.read(_groups_of, members)
         return [self._place(member, groups) for member in members]
 
-    def _place(self, member: Member, groups: Mapping[str, Group]) -> tuple[LocalExecutor, Host]:
+    def _place(self, member: Member, groups: Mapping[str, Group]) -> tuple[KeepsDrainFiles, Host]:
         name, _, place = member.name.partition("/")
         server = place.rpartition(":")[0]
         if name not in groups:
             raise BalancerPoolError(f"group {name} of {member.name} is gone", member=member.name)
         executor = self._executors[groups[name].executor]
-        if not isinstance(executor, LocalExecutor):
+        if not isinstance(executor, KeepsDrainFiles):
             raise BalancerPoolError(
                 f"executor {groups[name].executor!r} cannot place the drain file of {member.name}; "
                 f"use another balancer for this group",
@@ -344,10 +387,20 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
                 reload=settings.reload,
                 clock=clock,
             )
+        case HttpSettings(url=url, secret_file=secret_file):
+            key = _balancer_secret(Path(secret_file))
+            return HttpBalancer(url, key=key, clock=clock, make_id=lambda: secrets.token_hex(16))
         case DrainFileSettings(settle_s=settle_s):
             return DrainFileBalancer(
                 set_drain=drain_files.put, find_drained=drain_files.find, clock=clock, settle_s=settle_s
             )
+
+
+def _balancer_secret(path: Path) -> bytes:
+    try:
+        return read_secret(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise SettingsInvalidError(path=path, key="", reason=f"no secret of a balancer: {error}") from error
 
 
 def _trusted_keys(directory: Path) -> TrustedKeys:

@@ -217,7 +217,7 @@ async def test_no_answer_is_unknown(world: World) -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("world", ["fake", "caddy", "haproxy", "nginx"], indirect=True)
+@pytest.mark.parametrize("world", ["fake", "caddy", "haproxy", "nginx", "http"], indirect=True)
 async def test_unknown_pool(world: World) -> None:
     """A pool that the balancer does not know is BalancerPoolError, and touches nobody."""
     stranger = replace(world.members[0], pool="nobody-knows")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
+import sys
 import sysconfig
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from demo.processes import Program
@@ -18,6 +21,7 @@ from rollwave.balancers.caddy import CaddyBalancer, dial_of
 from rollwave.balancers.caddy_config import CaddyPool, HealthWatch, caddy_config
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import HostUnreachableError
@@ -397,6 +401,82 @@ http {{
         process.stop()
 
 
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+
+MY_BALANCER = """
+import csv, socket
+
+def ask(line):
+    with socket.create_connection(("127.0.0.1", {admin})) as connection:
+        connection.sendall(line.encode() + b"\\n")
+        return connection.makefile().read().strip()
+
+def rows(pool):
+    answer = ask(f"show stat {{pool}} 4 -1")
+    if not answer.startswith("#"):
+        raise LookupError(f"no pool {{pool}}")
+    return list(csv.DictReader(answer.removeprefix("# ").splitlines()))
+
+def members(pool):
+    return [
+        dict(
+            address=row["addr"].rpartition(":")[0],
+            port=int(row["addr"].rpartition(":")[2]),
+            in_traffic=row["status"] == "no check",
+            requests=int(row["scur"]) + int(row["qcur"]),
+        )
+        for row in rows(pool)
+    ]
+
+def switch(pool, member, in_traffic):
+    address = "{{address}}:{{port}}".format(**member)
+    for row in rows(pool):
+        if row["addr"] == address:
+            ask("set server {{}}/{{}} state {{}}".format(pool, row["svname"], "ready" if in_traffic else "maint"))
+            return
+    raise LookupError("no member " + address)
+"""
+"""What the example of an endpoint leaves to its reader, for HAProxy."""
+
+
+def documented_endpoint() -> str:
+    """Return the example server of the documentation."""
+    text = Path(__file__).parents[3].joinpath("docs", "balancers.md").read_text()
+    return text.partition("<!-- endpoint.py -->\n```python\n")[2].partition("```")[0]
+
+
+@asynccontextmanager
+async def endpoint(admin: int, home: Path) -> AsyncIterator[tuple[Process, HttpBalancer]]:
+    """Run the documented endpoint before the HAProxy whose runtime API is at *admin*."""
+    port = free_port()
+    (home / "endpoint.py").write_text(documented_endpoint())
+    (home / "my_balancer.py").write_text(MY_BALANCER.format(admin=admin))
+    argv = ["env", f"ROLLWAVE_SECRET={SECRET}", sys.executable, home / "endpoint.py", "127.0.0.1", str(port)]
+    process = Process(*argv, home=home, ready=accepts(port))
+    try:
+        await process.start()
+        async with HttpBalancer(
+            f"http://127.0.0.1:{port}/", key=read_secret(SECRET), clock=SystemClock(), make_id=lambda: token_hex(16)
+        ) as balancer:
+            yield process, balancer
+    finally:
+        process.stop()
+
+
+class EndpointWorld(ServerWorld):
+    """A balancer that is reached through an endpoint, which goes away and comes back with it."""
+
+    server: Process
+
+    async def stop(self) -> None:
+        self.server.stop()
+
+    async def restart(self) -> None:
+        await super().restart()
+        self.server.stop()
+        await self.server.start()
+
+
 @asynccontextmanager
 async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[World]:
     """Start one world with *count* members, all in traffic; everything is stopped at the end."""
@@ -421,6 +501,13 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
             case "nginx":
                 process, balancer, port = await stack.enter_async_context(nginx(tuple(members), home))
                 yield ServerWorld(balancer=balancer, process=process, port=port, closes="kept", **parts)
+            case "http":
+                process, by_socket, port = await stack.enter_async_context(haproxy(tuple(members), home))
+                admin = int(by_socket._endpoint.rpartition(":")[2])
+                server, balancer = await stack.enter_async_context(endpoint(admin, home))
+                world = EndpointWorld(balancer=balancer, process=process, port=port, **parts)
+                world.server = server
+                yield world
             case "drain_file_haproxy":
                 check = "check inter 200ms fall 1 rise 1"
                 process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home, check=check))

@@ -116,6 +116,7 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("[balancers.x]\nkind = 'caddy'\nadmin = ''\nport = 3", "balancers.x", "port"),
         ("[balancers.x]\nkind = 'nginx'\nstatus = '10.0.0.1:80'", "balancers.x", "127.0.0.1:PORT"),
         ("[balancers.x]\nkind = 'nginx'\nreload = []", "balancers.x", "lists of words"),
+        ("[balancers.x]\nkind = 'http'\nurl = 'lb'\nsecret_file = 's'", "balancers.x", "https://HOST/PATH"),
         ("[log]\nlevel = 'loud'", "log.level", "loud"),
         ("[traces]\nshare = 2", "traces", "from 0 to 1"),
         ("[engine]\nlease_s = 3.5", "engine", "at least 4"),
