@@ -160,7 +160,7 @@ class SshExecutor:
                     # The connection broke while nobody used it, and we are the first to notice. Nothing was begun.
                     channel = await self._session(outlet, host, program, talk, limit_s=limit_s)
             except TimeoutError as error:
-                outlet.connections.distrust(host.address)
+                outlet.connections.distrust(host)
                 raise _BrokenError(f"no answer within {limit_s:g} s") from error
             except (OSError, asyncssh.Error) as error:
                 reason = str(error) or type(error).__name__
@@ -177,7 +177,7 @@ class SshExecutor:
         self, outlet: _Outlet, host: Host, program: str, talk: _Talk, *, limit_s: float
     ) -> asyncssh.SSHClientChannel[bytes]:
         """Have *talk* with the program; return the channel, closed."""
-        async with outlet.connections.use(host.server, host.address) as connection, asyncio.timeout(limit_s) as limit:
+        async with outlet.connections.use(host) as connection, asyncio.timeout(limit_s) as limit:
             channel, _ = await connection.create_session(lambda: talk, program, encoding=None)
             try:
                 await talk.supply(channel, limit, self._patience)

@@ -11,11 +11,13 @@ import asyncssh
 from msgspec import Struct
 
 from rollwave.executors.errors import HostNotReadyError
-from rollwave.ports.executor import HostUnreachableError
+from rollwave.ports.executor import HostUnknownError, HostUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from rollwave.ports.executor import Host
 
 KEEPALIVE_S: Final = 10
 """How often an open connection is tried; the second time that nothing comes back, it is broken."""
@@ -141,15 +143,15 @@ class SshConnections:
         self._doors: dict[_Place, _Door] = {}
 
     @asynccontextmanager
-    async def use(self, server: str, address: str) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    async def use(self, host: Host) -> AsyncIterator[asyncssh.SSHClientConnection]:
         """
-        Lend an open connection to one command.
+        Lend an open connection to the server of *host* to one command.
 
         Raises:
             HostUnreachableError: If there is none within the time for it.
             HostNotReadyError: If the server refuses us, or we it.
         """
-        place = _Place(self._access.user, address, self._access.port)
+        place = self._place(host)
         door = self._doors.setdefault(place, _Door())
         door.users += 1
         if door.closing is not None:
@@ -157,7 +159,12 @@ class SshConnections:
             door.closing = None
         try:
             async with door.sessions:
-                yield await self._through(door, place, server, self._login.jumps)
+                try:
+                    connection = await self._through(door, place, host.server, self._login.jumps)
+                except HostUnknownError as error:
+                    # Others may wait for the same connection, for another instance.
+                    raise type(error)(error.message, **error.facts, instance=host.instance) from error
+                yield connection
         finally:
             door.users -= 1
             if not door.users and self._doors.get(place) is not door:
@@ -166,9 +173,11 @@ class SshConnections:
                 loop = asyncio.get_running_loop()
                 door.closing = loop.call_later(self._access.idle_s, self._shut, place, door)
 
-    def distrust(self, address: str) -> None:
+    def distrust(self, host: Host) -> None:
         """Let later commands open another connection: this one gave no answer in time."""
-        self._doors.pop(_Place(self._access.user, address, self._access.port), None)
+        door = self._doors.pop(self._place(host), None)
+        if door is not None and not door.users:
+            door.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -177,8 +186,11 @@ class SshConnections:
             door.close()
         for door in doors:
             if door.opening is not None:
-                with suppress(asyncio.CancelledError, HostUnreachableError, HostNotReadyError):
+                with suppress(asyncio.CancelledError, HostUnknownError):
                     await (await door.opening).wait_closed()
+
+    def _place(self, host: Host) -> _Place:
+        return _Place(self._access.user, host.address, self._access.port)
 
     def _shut(self, place: _Place, door: _Door) -> None:
         if self._doors.get(place) is door:

@@ -177,7 +177,7 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class DrainFiles(Protocol):
+class KeepsDrainFiles(Protocol):
     """What an executor has beside, if it can tell a host's health page to answer "no": ``shared/drain`` is there."""
 
     async def set_drain(self, host: Host, *, drained: bool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import asyncssh
 import pytest
 from django.db import connection, connections
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.bootstrap import DrainFiles, _trusted_keys, build
 from rollwave.executors.local import LocalExecutor
+from rollwave.executors.ssh import SshExecutor
 from rollwave.host import driver_source
 from rollwave.ports.balancer import BalancerPoolError, Member
 from rollwave.queue.celery import make_app
@@ -94,6 +96,36 @@ def test_what_the_settings_name_is_built(data_dir):
     assert {name: type(one) for name, one in rollwave.executors.items()} == {"local": LocalExecutor}
     assert not rollwave.is_engine_running
     assert sorted(path.name for path in (data_dir / "keys").iterdir()) == ["signing.key", "signing.key.pub"]
+
+
+def test_executors_stand_as_the_settings_name_them(data_dir, tmp_path):
+    """Keys are read at the start: whoever names a file that is not there hears of it then, not in a release."""
+    (tmp_path / "known_hosts").write_text("")
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "id")
+    settings = f"""
+        [executors.dc1]
+        kind = "ssh"
+        user = "deploy"
+        identity = "{tmp_path}/id"
+        known_hosts = "{tmp_path}/known_hosts"
+        jump = "ops@bastion:2222,inner"
+        sudo = true
+    """
+    path = data_dir / "rollwave.toml"
+    path.write_text(settings)
+
+    kinds = {name: type(one) for name, one in build(data_dir).executors.items()}
+    assert kinds == {"local": LocalExecutor, "dc1": SshExecutor}
+
+    for broken, field in (
+        (settings.replace("/id", "/gone"), "identity"),
+        (settings.replace('known_hosts"', 'gone"'), "known_hosts"),
+        (settings.replace("bastion:2222", ":2222"), "jump"),
+        (settings.replace("/id", "/known_hosts"), "identity"),
+    ):
+        path.write_text(broken)
+        with pytest.raises(SettingsInvalidError, match=rf"executors\.dc1: {field}: "):
+            build(data_dir)
 
 
 def test_slices_are_given_back_once_they_run_no_more(data_dir, monkeypatch):
