@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from django.db import connection
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
+from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
@@ -33,6 +35,7 @@ from rollwave.settings_file import (
     CaddySettings,
     DrainFileSettings,
     HaproxySettings,
+    HttpSettings,
     NginxSettings,
     SettingsFile,
     SettingsInvalidError,
@@ -384,10 +387,20 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
                 reload=settings.reload,
                 clock=clock,
             )
+        case HttpSettings(url=url, secret_file=secret_file):
+            key = _balancer_secret(Path(secret_file))
+            return HttpBalancer(url, key=key, clock=clock, make_id=lambda: secrets.token_hex(16))
         case DrainFileSettings(settle_s=settle_s):
             return DrainFileBalancer(
                 set_drain=drain_files.put, find_drained=drain_files.find, clock=clock, settle_s=settle_s
             )
+
+
+def _balancer_secret(path: Path) -> bytes:
+    try:
+        return read_secret(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise SettingsInvalidError(path=path, key="", reason=f"no secret of a balancer: {error}") from error
 
 
 def _trusted_keys(directory: Path) -> TrustedKeys:

@@ -101,7 +101,25 @@ class NginxSettings(_Section, frozen=True, tag_field="kind", tag="nginx"):
             raise ValueError("test and reload are expected as lists of words")
 
 
-BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings | NginxSettings
+class HttpSettings(_Section, frozen=True, tag_field="kind", tag="http"):
+    """
+    A balancer behind an HTTP endpoint of the user's own; ``docs/balancers.md`` describes what that has to answer.
+
+    Attributes:
+        url: The endpoint.
+        secret_file: Path of the file with the secret that signs the calls: ``whsec_`` and base64.
+    """
+
+    url: str
+    secret_file: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a URL of something else."""
+        if not re.match(r"https?://[^/]", self.url):
+            raise ValueError(f"url is expected as https://HOST/PATH, and is {self.url!r}")
+
+
+BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings | NginxSettings | HttpSettings
 """How to reach one balancer; ``kind`` tells which."""
 
 
