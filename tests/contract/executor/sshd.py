@@ -11,25 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from demo.processes import Program, free_ports, until
 from rollwave.executors.ssh_connections import SshAccess
+from tests.needs import needs_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SSHD = Path("/usr/sbin/sshd")  # it insists on being called by its whole path
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
-
-
-def needs_sshd() -> Path:
-    """Return sshd; without it skip the running test, or let it fail in CI."""
-    found = shutil.which("sshd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")
-    if found:
-        return Path(found)
-    if os.environ.get("CI"):
-        pytest.fail("Debian packages are missing: openssh-server")
-    pytest.skip("Debian packages are missing: openssh-server")
 
 
 def make_key(path: Path) -> Path:
@@ -50,11 +40,10 @@ class Site:
     port: int
     host_key: Path
     identity: Path
-    sshd: Path
 
     @classmethod
     def at(cls, folder: Path) -> Site:
-        sshd = needs_sshd()
+        needs_program(_SSHD, package="openssh-server")
         (folder / "home").mkdir(parents=True)
         if os.geteuid() == 0:
             _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
@@ -62,7 +51,7 @@ class Site:
         identity = make_key(folder / "identity")
         shutil.copy(f"{identity}.pub", folder / "authorized_keys")
         (folder / "authorized_keys").chmod(0o600)
-        site = cls(folder=folder, port=port, host_key=make_key(folder / "host_key"), identity=identity, sshd=sshd)
+        site = cls(folder=folder, port=port, host_key=make_key(folder / "host_key"), identity=identity)
         site.know([], site.known_hosts)
         return site
 
@@ -81,8 +70,8 @@ class Site:
         own = {"port": self.port, "identity": self.identity, "known_hosts": self.known_hosts, "connect_timeout_s": 10}
         return SshAccess(**(own | other))
 
-    def server(self, address: str) -> Sshd:
-        return Sshd(self, address)
+    def server(self, address: str, **options: str) -> Sshd:
+        return Sshd(self, address, **options)
 
 
 class Sshd:
@@ -109,7 +98,7 @@ class Sshd:
         } | options
         config = folder / "sshd_config"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        self.program = Program([site.sshd, "-D", "-e", "-f", config], log=folder / "log")
+        self.program = Program([_SSHD, "-D", "-e", "-f", config], log=folder / "log")
 
     def start(self) -> None:
         self.program.start()
