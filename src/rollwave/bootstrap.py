@@ -22,6 +22,7 @@ from rollwave.balancers.nginx import NginxBalancer
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.executors.local import LocalExecutor
+from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.ssh import SshExecutor
 from rollwave.executors.ssh_connections import SshAccess
 from rollwave.host import driver_source, porter_source
@@ -37,6 +38,7 @@ from rollwave.settings_file import (
     HaproxySettings,
     HttpSettings,
     NginxSettings,
+    SaltSettings,
     SettingsFile,
     SettingsInvalidError,
     SshSettings,
@@ -132,7 +134,7 @@ class Rollwave:
         """End the slices that run here, and leave them to others, who need not wait for their leases to run out."""
         await self.engine.queue.close()
         for executor in self.executors.values():
-            if isinstance(executor, SshExecutor):
+            if isinstance(executor, SaltExecutor | SshExecutor):
                 await executor.close()
         await self.offload(self.store.release, owner=self.owner)
 
@@ -195,7 +197,7 @@ def build(
     threads = StoreThreads(before=_mend_connection)
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:
-        executors = _executors(settings_path, settings, trusted=trusted)
+        executors = _executors(settings_path, settings, trusted=trusted, clock=clock)
     if balancers is None:
         drain_files = DrainFiles(executors, offload=threads)
         balancers = {
@@ -242,7 +244,7 @@ def build(
     )
 
 
-def _executors(path: Path, settings: SettingsFile, *, trusted: TrustedKeys) -> dict[str, Executor]:
+def _executors(path: Path, settings: SettingsFile, *, trusted: TrustedKeys, clock: Clock) -> dict[str, Executor]:
     """Return the executors by name: ``local``, and what the settings name beside it."""
     driver, pems = driver_source(), {key_id: key.pem for key_id, key in trusted.by_id.items()}
     executors: dict[str, Executor] = {
@@ -250,14 +252,32 @@ def _executors(path: Path, settings: SettingsFile, *, trusted: TrustedKeys) -> d
     }
     for name, one in settings.executors.items():
         try:
-            executors[name] = _executor(one, driver=driver, trusted_keys=pems)
+            executors[name] = _executor(one, driver=driver, trusted_keys=pems, clock=clock)
         except ValueError as error:
             raise SettingsInvalidError(path=path, key=f"executors.{name}", reason=str(error)) from error
     return executors
 
 
-def _executor(settings: ExecutorSettings, *, driver: bytes, trusted_keys: Mapping[str, bytes]) -> Executor:
+def _executor(
+    settings: ExecutorSettings, *, driver: bytes, trusted_keys: Mapping[str, bytes], clock: Clock
+) -> Executor:
     match settings:
+        case SaltSettings():
+            password = os.environ.get(settings.password_variable) or settings.password
+            if not password:
+                raise ValueError(f"password is missing: name it here, or in {settings.password_variable}")
+            return SaltExecutor(
+                settings.url,
+                user=settings.user,
+                password=password,
+                eauth=settings.eauth,
+                driver=driver,
+                trusted_keys=trusted_keys,
+                clock=clock,
+                minion_id=settings.minion_id,
+                parallel=settings.parallel,
+                ca_file=settings.ca_file,
+            )
         case SshSettings():
             access = SshAccess(
                 user=settings.user,

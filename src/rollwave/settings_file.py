@@ -160,7 +160,41 @@ class SshSettings(_Section, frozen=True, tag_field="kind", tag="ssh"):
             raise ValueError("connect_timeout_s is expected above 0 and at most 60")
 
 
-ExecutorSettings = SshSettings
+class SaltSettings(_Section, frozen=True, tag_field="kind", tag="salt"):
+    """
+    Servers that are minions of a Salt master, reached through its salt-api; see ``docs/salt.md``.
+
+    Attributes:
+        url: Where salt-api (rest_cherrypy) listens.
+        user: Who we are there.
+        password: Of the user; None: it is in the environment.
+        password_variable: The environment variable that wins over ``password``.
+        eauth: Salt's module that knows the user.
+        minion_id: The id of a server's minion; ``{server}`` stands for the server's name.
+        parallel: Most publishes at once: more than one makes salt-api 3006 fail, 3008 bears four.
+        ca_file: Path of the certificates that salt-api's own is checked against; None: those of the system.
+    """
+
+    url: str
+    user: str
+    password: str | None = None
+    password_variable: str = "ROLLWAVE_SALT_PASSWORD"  # noqa: S105  the name of one
+    eauth: str = "pam"
+    minion_id: str = "{server}"
+    parallel: int = 1
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot work."""
+        if not re.match(r"https?://[^/]", self.url):
+            raise ValueError(f"url is expected as https://HOST:PORT, and is {self.url!r}")
+        if not re.fullmatch(r"[^{}]*\{server\}[^{}]*", self.minion_id):
+            raise ValueError(f"minion_id is expected to contain {{server}} once, and is {self.minion_id!r}")
+        if self.parallel < 1:
+            raise ValueError("expected at least 1 for parallel")
+
+
+ExecutorSettings = SshSettings | SaltSettings
 """How to reach servers; ``kind`` tells which. Kinds are joined by ``|``; ``local`` needs no table."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -56,7 +57,10 @@ class SaltExecutor:
         look_s: After how long a verb that nobody has heard of is asked for.
         answer_s: After how long a minion that does not answer such a question is unreachable.
         download_s: How long a download may take.
-        verify: Whether to check salt-api's certificate, or the path of what to check it against.
+        ca_file: Path of the certificates that salt-api's own is checked against; None: those of the system.
+
+    Raises:
+        ValueError: If *ca_file* cannot be read.
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class SaltExecutor:
         look_s: float = 3.0,
         answer_s: float = 7.0,
         download_s: float = 900.0,
-        verify: bool | str = True,
+        ca_file: str | None = None,
     ) -> None:
         self._driver = HashedFile.of(driver)
         self._minion_id = minion_id
@@ -88,8 +92,13 @@ class SaltExecutor:
             "keys": {key_id: pem.decode() for key_id, pem in trusted_keys.items()},
         }
 
+        try:
+            tls = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise ValueError(f"ca_file: {ca_file} cannot be used: {error}") from error
+
         def open_jobs() -> SaltJobs:
-            api = SaltApi(url, user=user, password=password, eauth=eauth, verify=verify)
+            api = SaltApi(url, user=user, password=password, eauth=eauth, tls=tls)
             return SaltJobs(
                 api=api, clock=clock, shared=shared, limit=parallel, gather_s=gather_s, look_s=min(look_s, answer_s / 2)
             )

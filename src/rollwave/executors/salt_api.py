@@ -14,6 +14,7 @@ import httpx
 from rollwave.ports.executor import HostUnknownError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Collection, Mapping
 
 _FUNCTION: Final = re.compile(r"rollwave\.[a-z_]+")
@@ -44,7 +45,7 @@ class SaltApi:
         user, password, eauth: Who we are there.
         call_s: Most time for one answer, in seconds.
         insist_s: How long a call that failed is repeated: what we ask is safe to repeat.
-        verify: Whether to check its certificate, or the path of what to check it against.
+        tls: What its certificate is checked against; None: the certificates of the system.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SaltApi:
         eauth: str,
         call_s: float = 15.0,
         insist_s: float = 15.0,
-        verify: bool | str = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = url
         self._login = {"username": user, "password": password, "eauth": eauth}
@@ -69,7 +70,7 @@ class SaltApi:
             headers={"Accept": "application/json"},
             timeout=call_s,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            transport=httpx.AsyncHTTPTransport(socket_options=_KEEP_ALIVE, verify=verify),
+            transport=httpx.AsyncHTTPTransport(socket_options=_KEEP_ALIVE, verify=tls or True),
         )
 
     async def close(self) -> None:

@@ -261,3 +261,9 @@ def _end_of(output: IO[bytes]) -> str:
     output.seek(0, os.SEEK_END)
     output.seek(max(0, output.tell() - SHOWN_BYTES))
     return output.read().decode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    # python -m rollwave.host.salt_module >/srv/salt/_modules/rollwave.py
+    with open(__file__, encoding="utf-8") as source:
+        sys.stdout.write(source.read())

@@ -16,6 +16,7 @@ from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.bootstrap import DrainFiles, _trusted_keys, build
 from rollwave.executors.local import LocalExecutor
+from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.ssh import SshExecutor
 from rollwave.host import driver_source
 from rollwave.ports.balancer import BalancerPoolError, Member
@@ -126,6 +127,21 @@ def test_executors_stand_as_the_settings_name_them(data_dir, tmp_path):
         path.write_text(broken)
         with pytest.raises(SettingsInvalidError, match=rf"executors\.dc1: {field}: "):
             build(data_dir)
+
+
+def test_a_password_of_salt_may_be_in_the_environment(data_dir, monkeypatch):
+    path = data_dir / "rollwave.toml"
+    path.write_text('[executors.dc2]\nkind = "salt"\nurl = "https://salt:8000"\nuser = "rollwave"\n')
+
+    with pytest.raises(SettingsInvalidError, match=r"executors\.dc2: password is missing.*ROLLWAVE_SALT_PASSWORD"):
+        build(data_dir)
+
+    monkeypatch.setenv("ROLLWAVE_SALT_PASSWORD", "secret")
+    assert type(build(data_dir).executors["dc2"]) is SaltExecutor
+
+    path.write_text(path.read_text() + 'ca_file = "/nonexistent/ca.pem"\n')
+    with pytest.raises(SettingsInvalidError, match=r"executors\.dc2: ca_file: /nonexistent/ca\.pem"):
+        build(data_dir)
 
 
 def test_slices_are_given_back_once_they_run_no_more(data_dir, monkeypatch):

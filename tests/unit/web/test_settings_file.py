@@ -12,6 +12,7 @@ from rollwave.settings_file import (
     HaproxySettings,
     MetricsSettings,
     NginxSettings,
+    SaltSettings,
     SettingsFile,
     SettingsInvalidError,
     SshSettings,
@@ -49,7 +50,14 @@ kind = "ssh"
 user = "deploy"
 identity = "/etc/rollwave/id_ed25519"
 sudo = ["sudo", "-n", "-u", "shop"]
+[executors.dc2]
+kind = "salt"
+url = "https://salt:8000"
+user = "rollwave"
+minion_id = "{server}.example.com"
 """
+
+SALT = "[executors.x]\nkind = 'salt'\nuser = 'r'\nurl = 'https://salt:8000'\n"
 
 
 def test_without_a_file_there_are_defaults(tmp_path):
@@ -87,7 +95,8 @@ def test_every_key_is_read(tmp_path):
         "local": NginxSettings(reload=("sudo", "-n", "/usr/bin/systemctl", "reload", "nginx")),
     }
     assert settings.executors == {
-        "dc1": SshSettings(user="deploy", identity="/etc/rollwave/id_ed25519", sudo=("sudo", "-n", "-u", "shop"))
+        "dc1": SshSettings(user="deploy", identity="/etc/rollwave/id_ed25519", sudo=("sudo", "-n", "-u", "shop")),
+        "dc2": SaltSettings(url="https://salt:8000", user="rollwave", minion_id="{server}.example.com"),
     }
 
 
@@ -108,6 +117,10 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("[executors.x]\nkind = 'ssh'\nparallel = 0", "executors.x", "at least 1"),
         ("[executors.x]\nkind = 'ssh'\nconnect_timeout_s = 0", "executors.x", "above 0"),
         ("[executors.x]\nkind = 'ssh'\nsudo = 'yes'", "executors.x.sudo", "bool"),
+        ("[executors.x]\nkind = 'salt'\nuser = 'r'", "executors.x", "url"),
+        ("[executors.x]\nkind = 'salt'\nuser = 'r'\nurl = 'salt'", "executors.x", "is 'salt'"),
+        (f"{SALT}minion_id = 'web'", "executors.x", "{server} once"),
+        (f"{SALT}parallel = 0", "executors.x", "at least 1"),
         ("[balancers]\nx = 3", "balancers.x", "expected a table"),
         ("[balancers.x]\nkind = 'f5'", "balancers.x.kind", "f5"),
         ("[balancers.x]\nadmin = 'f5'", "balancers.x", "kind"),
