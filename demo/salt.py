@@ -87,12 +87,8 @@ class SaltLab:
     def start(self) -> None:
         """Start all of it; return once the API answers and every minion hears the master."""
         self._lay_out()
-        # The master first: a minion that finds none waits ten seconds before it looks again.
-        self.master.start()
-        self.api.start()
-        until(lambda: _listens(self._return_port, self.master), what=f"the start of salt-master ({self.folder})")
-        for minion in self.minions.values():
-            minion.start()
+        for program in (self.master, self.api, *self.minions.values()):
+            program.start()
         self.until_up()
 
     def stop(self) -> None:
@@ -100,6 +96,11 @@ class SaltLab:
         # Minions first, at once: one that is asked to end waits for its master.
         for program in [*self.minions.values(), self.api, self.master]:
             program.kill()
+
+    def restart_master(self) -> None:
+        """Start the master again; return once it listens. Its minions find it by themselves, within seconds."""
+        self.master.start()
+        until(lambda: _listens(self._return_port, self.master), what=f"the start of salt-master ({self.folder})")
 
     def start_minion(self, name: str) -> None:
         """Start one that was killed; return once it hears the master."""

@@ -68,7 +68,7 @@ class SaltWorld(LocalWorld):
             trusted_keys={public.key_id: public.pem},
             clock=SystemClock(),
             # Patient: a machine that runs tests is slow, and laws do not depend on who loses patience.
-            **({"answer_s": PATIENT_S} | self._options),
+            **({"answer_s": PATIENT_S, "look_s": 1.5} | self._options),
         )
 
     async def close(self) -> None:
