@@ -26,6 +26,7 @@ _NOUNS: Final = (
     "actions",
     "apply",
     "fleet",
+    "host",
     "serve",
     "token",
     "completion",

@@ -440,6 +440,30 @@ def test_watching_in_json_is_one_object_per_line(fleet, cli):
     assert [json.loads(line)["seq"] for line in result.out.splitlines()] == [1, 2]
 
 
+def test_import_prints_a_spec_and_applies_nothing(cli, tmp_path):
+    """stdout is the spec alone; what was left out is told beside it, and no request is sent."""
+    path = tmp_path / "hosts"
+    path.write_text("[web]\nweb[1:2] ansible_port=22\n[db]\ndb1\nü1\n")
+
+    result = cli("host", "import", "--from", "ansible", "-f", str(path), "--site", "berlin")
+
+    assert result.code == Exit.OK
+    assert result.out.splitlines() == [
+        "servers:",
+        '  - { name: "web1", address: "web1", site: "berlin" }',
+        '  - { name: "web2", address: "web2", site: "berlin" }',
+        '  - { name: "db1", address: "db1", site: "berlin" }',
+    ]
+    assert "left out 'ü1'" in result.err
+
+    result = cli("host", "import", "--from", "ansible", "-f", str(path), "--group", "db", "--json")
+    assert result.document == {"servers": [{"name": "db1", "address": "db1"}]}
+
+    result = cli("host", "import", "--from", "salt", "-f", str(path))
+    assert result.code == Exit.USAGE
+    assert "salt-key --out json" in result.err
+
+
 def test_applying_says_what_changed(fleet, cli, spec_file):
     """New things, changed fields with before and after, and how many there are of each."""
     result = cli("apply", "-f", spec_file)
