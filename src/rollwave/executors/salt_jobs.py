@@ -185,7 +185,7 @@ class SaltJobs:
         verb = next(iter(calls.values())).verb
         # Known before anybody is told: whatever comes of the publish, its returns find their way.
         self._jobs[job.job_id] = job
-        _LOG.debug("salt job", job=job.job_id, verb=verb, minions=sorted(calls))
+        _LOG.info("salt job", job=job.job_id, verb=verb, minions=sorted(calls))
         try:
             try:
                 known = await self.api.publish(

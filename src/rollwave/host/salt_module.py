@@ -98,7 +98,7 @@ def status(document: dict[str, Any], **published: Any) -> dict[str, Any]:
 
 def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
     if isinstance(published.get("__pub_fun", ""), (list, tuple)):
-        # Salt checks only the function ACL of the first of them. No call of Rollwave's own looks like that.
+        # Salt lets such a call pass as soon as one of its functions is allowed. Rollwave never makes one.
         raise ValueError("rollwave." + verb + " is not part of a compound call")  # noqa: TRY004  it is no type of ours
     if document.get("format") != FORMAT:
         message = "the module reads format %d, and this is %s: install the module of the Rollwave that sent it"
