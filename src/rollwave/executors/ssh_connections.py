@@ -158,12 +158,12 @@ class SshConnections:
             door.closing.cancel()
             door.closing = None
         try:
+            try:
+                connection = await self._through(door, place, host.server, self._login.jumps)
+            except HostUnknownError as error:
+                # Others may wait for the same connection, for another instance.
+                raise type(error)(error.message, **error.facts, instance=host.instance) from error
             async with door.sessions:
-                try:
-                    connection = await self._through(door, place, host.server, self._login.jumps)
-                except HostUnknownError as error:
-                    # Others may wait for the same connection, for another instance.
-                    raise type(error)(error.message, **error.facts, instance=host.instance) from error
                 yield connection
         finally:
             door.users -= 1
