@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F
@@ -20,9 +21,10 @@ from rollwave.store.log import Log
 from rollwave.store.models import Deployment, Group, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from rollwave.domain import model
     from rollwave.domain.decide import Decision
     from rollwave.domain.model import Failure, State
     from rollwave.ports.store import CommandKey, SliceRecord
@@ -51,6 +53,11 @@ UPDATE store_target SET failure = fresh.failure FROM {recordset("deployment_id",
 WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 """
 
+_CLOSE_SLICES = f"""
+UPDATE store_slice SET closed = TRUE, owner = '', lease_until = NULL FROM {recordset("deployment_id", "number")}
+WHERE store_slice.deployment_id = fresh.deployment_id AND store_slice.number = fresh.number
+"""
+
 _CHANGE_INSTANCES = f"""
 UPDATE store_instance SET failed = fresh.failed, new = fresh.new, version = fresh.version
 FROM {recordset(*Instance.__struct_fields__)} WHERE store_instance.id = fresh.id
@@ -70,33 +77,38 @@ def commit(
         keys.accept(command, deployment_id=first, at=at)
     moving = [(loaded, decision) for loaded, decision in decisions if decision.facts]
     # Groups before slices, slices before targets, in every transaction: so none waits for another in a circle.
-    _move_groups([loaded for loaded, _decision in moving])
+    moves = Counter(name for loaded, _decision in moving for name in loaded.group_versions)
+    _move_groups([loaded for loaded, _decision in moving], moves)
     leases.renew(records)
     log = Log()
     _write_records(records, log)
+    _write_decisions(moving, at=at)
     for loaded, decision in moving:
-        _write_decision(loaded, decision, at=at)
         log.add_facts(loaded.state.deployment.id, decision.facts, at=at)
     log.write()
-    return tuple(load(loaded.state.deployment.id, cached=_after(loaded, decision)) for loaded, decision in decisions)
+    after = tuple(_after(loaded, decision) for loaded, decision in decisions)
+    if all(times == 1 for times in moves.values()):
+        return after
+    # Some share servers: what one of them took, the others have not seen.
+    return tuple(load(one.state.deployment.id, cached=one) for one in after)
 
 
-def _move_groups(moving: Sequence[Loaded]) -> None:
+def _move_groups(moving: Sequence[Loaded], moves: Mapping[str, int]) -> None:
     """
-    Check that no group has moved since it was loaded; raise the versions of those that move now.
+    Check that no group has moved since it was loaded; raise the versions of those that move now, as often as they do.
 
     Their neighbors move too: what they have room for is what their own neighbors, two doors away, may have counted on.
     """
     if not moving:
         return
-    names = {name for loaded in moving for name in loaded.group_versions}
-    rows = Group.objects.select_for_update().filter(name__in=names).order_by("name")
+    rows = Group.objects.select_for_update().filter(name__in=moves).order_by("name")
     versions = dict(rows.values_list("name", "version"))
     for loaded in moving:
         if any(versions.get(name) != seen for name, seen in loaded.group_versions.items()):
             raise _moved(loaded)
-    for loaded in moving:
-        Group.objects.filter(name__in=loaded.group_versions).update(version=F("version") + 1)
+    for times in sorted(set(moves.values())):
+        names = [name for name in moves if moves[name] == times]
+        Group.objects.filter(name__in=names).update(version=F("version") + times)
 
 
 def _moved(loaded: Loaded) -> StateConflictError:
@@ -138,15 +150,29 @@ def _last_of_each(transitions: Sequence[Transition]) -> list[Transition]:
     return list(last.values())
 
 
-def _write_decision(loaded: Loaded, decision: Decision, *, at: datetime) -> None:
-    before, after = loaded.state, decision.state
-    _write_deployment(loaded, after, at=at)
-    _write_slices(before, after, at=at)
-    touched_ids = sorted(touched(decision.facts))
-    _write_targets(before, after, touched_ids)
-    instances = [after.fleet[one] for one in touched_ids if after.fleet[one] is not before.fleet[one]]
-    if instances:
-        execute(_CHANGE_INSTANCES, pack(instances))
+def _write_decisions(moving: Sequence[tuple[Loaded, Decision]], *, at: datetime) -> None:
+    closed, opened, changed, failing, instances = [], [], [], [], []
+    for loaded, decision in moving:
+        before, after = loaded.state, decision.state
+        deployment_id = after.deployment.id
+        _write_deployment(loaded, after, at=at)
+        was, now = before.deployment.slices, after.deployment.slices
+        closed += [(deployment_id, number) for number in was if number not in now]
+        opened += [_row_of(deployment_id, number, one, at) for number, one in now.items() if number not in was]
+        touched_ids = sorted(touched(decision.facts))
+        settled, still_driven = _changed_targets(before, after, touched_ids)
+        changed += [(deployment_id, settled)] if settled else []
+        failing += [(deployment_id, one.instance_id, one.failure) for one in still_driven]
+        instances += [after.fleet[one] for one in touched_ids if after.fleet[one] is not before.fleet[one]]
+    for statement, rows in (
+        (_CLOSE_SLICES, closed),
+        (_CHANGE_TARGETS, changed),
+        (_MARK_FAILING, failing),
+        (_CHANGE_INSTANCES, instances),
+    ):
+        if rows:
+            execute(statement, pack(rows))
+    Slice.objects.bulk_create(opened)
 
 
 def _write_deployment(loaded: Loaded, after: State, *, at: datetime) -> None:
@@ -168,45 +194,28 @@ def _write_deployment(loaded: Loaded, after: State, *, at: datetime) -> None:
         raise _moved(loaded)
 
 
-def _write_slices(before: State, after: State, *, at: datetime) -> None:
-    was, now = before.deployment.slices, after.deployment.slices
-    deployment_id = after.deployment.id
-    closed = [number for number in was if number not in now]
-    if closed:
-        Slice.objects.filter(deployment_id=deployment_id, number__in=closed).update(
-            closed=True, owner="", lease_until=None
-        )
-    Slice.objects.bulk_create(
-        Slice(
-            deployment_id=deployment_id,
-            number=number,
-            course=one.course.value,
-            instance_ids=one.instance_ids,
-            opened_at=at,
-        )
-        for number, one in now.items()
-        if number not in was
+def _row_of(deployment_id: int, number: int, one: model.Slice, at: datetime) -> Slice:
+    return Slice(
+        deployment_id=deployment_id,
+        number=number,
+        course=one.course.value,
+        instance_ids=one.instance_ids,
+        opened_at=at,
     )
 
 
-def _write_targets(before: State, after: State, touched_ids: Sequence[int]) -> None:
+def _changed_targets(before: State, after: State, touched_ids: Sequence[int]) -> tuple[list[Target], list[Target]]:
     """
-    Write the targets that the decision changed.
+    Return the targets that the decision changed, those apart that stay in the same worker's hands.
 
-    Of a target that stays in the same worker's hands the row knows stage and progress better than the decision does:
-    all that a decision can add is the failure.
+    Of these the row knows stage and progress better than the decision does: all that it can add is the failure.
     """
-    deployment_id = after.deployment.id
-    changed, failing = [], []
+    changed: list[Target] = []
+    still_driven: list[Target] = []
     for instance_id in touched_ids:
         was, one = before.targets[instance_id], after.targets[instance_id]
         if one is was:
             continue
-        if one.standing is Standing.IN_FLIGHT and one.slice == was.slice:
-            failing.append((deployment_id, instance_id, one.failure))
-        else:
-            changed.append(one)
-    if changed:
-        execute(_CHANGE_TARGETS, pack([(deployment_id, changed)]))
-    if failing:
-        execute(_MARK_FAILING, pack(failing))
+        stays = one.standing is Standing.IN_FLIGHT and one.slice == was.slice
+        (still_driven if stays else changed).append(one)
+    return changed, still_driven
