@@ -274,6 +274,7 @@ def _executor(
                 driver=driver,
                 trusted_keys=trusted_keys,
                 clock=clock,
+                packages_url=settings.packages_url,
                 minion_id=settings.minion_id,
                 parallel=settings.parallel,
                 ca_file=settings.ca_file,

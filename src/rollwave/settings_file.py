@@ -170,6 +170,8 @@ class SaltSettings(_Section, frozen=True, tag_field="kind", tag="salt"):
         password: Of the user; None: it is in the environment.
         password_variable: The environment variable that wins over ``password``.
         eauth: Salt's module that knows the user.
+        packages_url: Where servers fetch packages: a web server of ``packages/blobs/sha256`` in the data directory; None:
+            they read that from a disk which they share with us.
         minion_id: The id of a server's minion; ``{server}`` stands for the server's name.
         parallel: Most publishes at once: more than one makes salt-api 3006 fail, 3008 bears four.
         ca_file: Path of the certificates that salt-api's own is checked against; None: those of the system.
@@ -180,14 +182,16 @@ class SaltSettings(_Section, frozen=True, tag_field="kind", tag="salt"):
     password: str | None = None
     password_variable: str = "ROLLWAVE_SALT_PASSWORD"  # noqa: S105  the name of one
     eauth: str = "pam"
+    packages_url: str | None = None
     minion_id: str = "{server}"
     parallel: int = 1
     ca_file: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot work."""
-        if not re.match(r"https?://[^/]", self.url):
-            raise ValueError(f"url is expected as https://HOST:PORT, and is {self.url!r}")
+        for name, url in (("url", self.url), ("packages_url", self.packages_url)):
+            if url is not None and not re.match(r"https?://[^/]", url):
+                raise ValueError(f"{name} is expected as https://HOST:PORT, and is {url!r}")
         if not re.fullmatch(r"[^{}]*\{server\}[^{}]*", self.minion_id):
             raise ValueError(f"minion_id is expected to contain {{server}} once, and is {self.minion_id!r}")
         if self.parallel < 1:

@@ -7,6 +7,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from msgspec.structs import replace
+
 from rollwave.executors.command_line import arguments_of, patience_s
 from rollwave.executors.errors import HostNotReadyError, unknown
 from rollwave.executors.plan_file import HashedFile, plan_file
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rollwave.ports.clock import Clock
-    from rollwave.ports.executor import HostCommand
+    from rollwave.ports.executor import HostCommand, HostPlan
 
 _TRIES: Final = 3
 """Of one command: the first may find driver and plan missing, and somebody may clean up between it and the second."""
@@ -51,6 +53,7 @@ class SaltExecutor:
         driver: Source of the host driver.
         trusted_keys: PEM of each public key by its id; hosts trust exactly these.
         clock: For job ids.
+        packages_url: Where servers fetch archives of a file store: its ``blobs/sha256``; None: from their disks.
         minion_id: How the minion of a server is called; ``{server}`` is the server's name.
         parallel: Most publishes at once: more than one makes salt-api 3006 fail, 3008 bears four.
         gather_s: How long a command waits for others, to share a publish with them.
@@ -73,6 +76,7 @@ class SaltExecutor:
         driver: bytes,
         trusted_keys: Mapping[str, bytes],
         clock: Clock,
+        packages_url: str | None = None,
         minion_id: str = "{server}",
         parallel: int = 1,
         gather_s: float = 0.005,
@@ -82,6 +86,7 @@ class SaltExecutor:
         ca_file: str | None = None,
     ) -> None:
         self._driver = HashedFile.of(driver)
+        self._packages_url = packages_url
         self._minion_id = minion_id
         self._look_s = look_s
         self._answer_s = answer_s
@@ -156,7 +161,7 @@ class SaltExecutor:
 
     async def _ask(self, command: HostCommand, wait_s: float | None) -> HostReport:
         """Have the verb done, waiting for its end; or, with None, read its journal."""
-        host, plan = command.plan.host, plan_file(command.plan)
+        host, plan = command.plan.host, plan_file(self._as_seen_there(command.plan))
         verb, _, *options = arguments_of(command, plan_path="", plan_hash=plan.sha256, wait_s=wait_s)
         limit_s = self._answer_s if wait_s is None else wait_s
         entry = {
@@ -180,6 +185,15 @@ class SaltExecutor:
                 return self._report(command, answer)
             files = {sha256: texts[sha256] for sha256 in answer["missing"] if sha256 in texts}
         raise unknown(command, f"driver and plan do not stay on minion {minion}; who removes them?")
+
+    def _as_seen_there(self, plan: HostPlan) -> HostPlan:
+        """Return the plan with a URL of the package that the server can use: Salt is no way for large files."""
+        url = plan.package.url
+        if self._packages_url is None or not url.startswith("file:"):
+            return plan
+        folder, name = url.split("/")[-2:]
+        reachable = f"{self._packages_url.rstrip('/')}/{folder}/{name}"
+        return replace(plan, package=replace(plan.package, url=reachable))
 
     def _report(self, command: HostCommand, answer: dict[str, Any]) -> HostReport:
         host = command.plan.host

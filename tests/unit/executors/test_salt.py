@@ -12,6 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from rollwave.executors.plan_file import plan_file
 from rollwave.executors.salt import SaltExecutor
@@ -160,7 +161,7 @@ class Jobs:
         return answer
 
 
-def call(command: HostCommand, jobs: Jobs, method: str = "run") -> Any:
+def call(command: HostCommand, jobs: Jobs, method: str = "run", **options: object) -> Any:
     executor = SaltExecutor(
         "http://salt",
         user="u",
@@ -170,6 +171,7 @@ def call(command: HostCommand, jobs: Jobs, method: str = "run") -> Any:
         trusted_keys={},
         clock=SystemClock(),
         minion_id="{server}.example.com",
+        **options,
     )
     executor._session = lambda: jobs
     return asyncio.run(getattr(executor, method)(command))
@@ -229,3 +231,22 @@ def test_an_unreachable_minion_is_named_with_its_server(command: HostCommand) ->
         "instance": command.plan.host.instance,
         "minion": f"{server}.example.com",
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("file:///data/packages/blobs/sha256/ab/abcd", "https://packages/rw/ab/abcd"),
+        ("https://store/ab.tar.zst", "https://store/ab.tar.zst"),
+    ],
+)
+def test_servers_fetch_archives_where_they_are_told(command: HostCommand, url: str, told: str) -> None:
+    """The store's disk is not theirs; a package that is behind HTTP already stays where it is."""
+    plan = replace(command.plan, package=replace(command.plan.package, url=url))
+    seen = replace(plan, package=replace(plan.package, url=told))
+    jobs = Jobs({"missing": [plan_file(seen).sha256]}, "over")
+
+    with pytest.raises(HostUnknownError, match="over"):
+        call(replace(command, plan=plan), jobs, "status", packages_url="https://packages/rw/")
+
+    assert jobs.files[-1] == {plan_file(seen).sha256: plan_file(seen).content.decode()}
