@@ -170,7 +170,7 @@ class SaltSettings(_Section, frozen=True, tag_field="kind", tag="salt"):
         password: Of the user; None: it is in the environment.
         password_variable: The environment variable that wins over ``password``.
         eauth: Salt's module that knows the user.
-        packages_url: Where servers fetch packages: a web server of ``packages/blobs/sha256`` in the data directory; None:
+        packages_url: Where servers fetch packages: a web server of ``packages/blobs/sha256`` (data directory); None:
             they read that from a disk which they share with us.
         minion_id: The id of a server's minion; ``{server}`` stands for the server's name.
         parallel: Most publishes at once: more than one makes salt-api 3006 fail, 3008 bears four.
