@@ -12,16 +12,17 @@ from weakref import WeakKeyDictionary
 
 from rollwave.executors.command_line import arguments_of
 from rollwave.executors.errors import unknown
+from rollwave.executors.host_check import CHECK_LIMIT_S, check_arguments, parse_check
 from rollwave.executors.host_files import HostFiles, install_files, make_directory, remove_durably, write_durably
 from rollwave.executors.patience import Patience
 from rollwave.executors.plan_file import HashedFile, plan_file
 from rollwave.executors.report import parse_report
-from rollwave.ports.executor import HostUnreachableError
+from rollwave.ports.executor import HostUnknownError, HostUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from rollwave.ports.executor import Host, HostCommand, HostReport
+    from rollwave.ports.executor import Host, HostAnswer, HostCommand, HostQuestion, HostReport
 
 _PASSED_ON: Final = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"}
@@ -92,6 +93,25 @@ class LocalExecutor:
         _require_server(host)
         return await asyncio.to_thread(_drain_path(host).exists)
 
+    async def check(self, question: HostQuestion) -> HostAnswer:
+        """Have the driver look at this machine; see `ChecksHosts.check`."""
+        _require_server(question.host)
+        with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            stdin.write(self._driver.content)
+            stdin.seek(0)
+            # From stdin: whatever carries nothing yet is left as it was.
+            exit_code = await self._execute(
+                ("-", *check_arguments(question)),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                limit_s=CHECK_LIMIT_S,
+                lost=lambda reason: HostUnknownError(
+                    f"the check of {question.host.server}: {reason}", server=question.host.server
+                ),
+            )
+            return parse_check(question, exit_code=exit_code, stdout=_end_of(stdout), stderr=_end_of(stderr))
+
     async def _ask(self, command: HostCommand, wait_s: float | None) -> HostReport:
         plan = plan_file(command.plan)
         files = await self._install(command.plan.host, plan)
@@ -101,11 +121,11 @@ class LocalExecutor:
         with TemporaryFile() as stdout, TemporaryFile() as stderr:
             async with slots:
                 exit_code = await self._execute(
-                    command,
                     (str(files.driver), *arguments),
                     stdout=stdout,
                     stderr=stderr,
                     limit_s=(wait_s or 0) + self._patience.answer_s,
+                    lost=lambda reason: unknown(command, reason),
                 )
             return parse_report(command, exit_code=exit_code, stdout=_end_of(stdout), stderr=_end_of(stderr))
 
@@ -123,14 +143,21 @@ class LocalExecutor:
             raise _unreachable(host, error) from error
 
     async def _execute(
-        self, command: HostCommand, arguments: tuple[str, ...], *, stdout: IO[bytes], stderr: IO[bytes], limit_s: float
+        self,
+        arguments: tuple[str, ...],
+        *,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        limit_s: float,
+        lost: Callable[[str], HostUnknownError],
+        stdin: IO[bytes] | int = asyncio.subprocess.DEVNULL,
     ) -> int:
         try:
             process = await asyncio.create_subprocess_exec(
                 self._interpreter,
                 "-I",
                 *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 cwd="/",
@@ -139,12 +166,12 @@ class LocalExecutor:
                 start_new_session=True,
             )
         except OSError as error:
-            raise unknown(command, f"the driver cannot be started: {error}") from error
+            raise lost(f"the driver cannot be started: {error}") from error
         try:
             async with asyncio.timeout(limit_s):
                 return await process.wait()
         except TimeoutError as error:
-            raise unknown(command, f"the driver did not answer within {limit_s:g} s") from error
+            raise lost(f"the driver did not answer within {limit_s:g} s") from error
         finally:
             # Only the process that waits for the verb; the verb itself is detached and goes on.
             if process.returncode is None:

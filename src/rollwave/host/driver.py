@@ -3,6 +3,10 @@ The host driver: does one verb of one plan on one instance, and remembers what c
 
     driver.py VERB PLAN --plan-hash SHA256 --attempt N --fence F --deadline UNIX_SECONDS [--wait SECONDS]
     driver.py status PLAN ... --verb VERB
+    driver.py check QUESTION
+
+``check`` says, before there is any plan, what this server lacks to be released to. It changes nothing, and needs no
+file but this one, which may come on stdin; QUESTION is a JSON object, and the answer as well.
 
 The last line on stdout is the report, one JSON object. Exit code 0: there is a report (a refusal is a report, too);
 2: unusable arguments; 70: a bug in this file, with its traceback on stderr.
@@ -1643,7 +1647,7 @@ def judge(plan: Plan, sight: Sight, version: str, code: str, within: str) -> Ref
     return None
 
 
-def http_get(plan: Plan, path: str, timeout_s: float) -> tuple[int, bytes]:
+def http_get(plan: Plan | Question, path: str, timeout_s: float) -> tuple[int, bytes]:
     """
     Return status and first bytes of what the app answers.
 
@@ -1663,6 +1667,152 @@ def http_get(plan: Plan, path: str, timeout_s: float) -> tuple[int, bytes]:
         raise ProbeError(str(error) or type(error).__name__) from error
     finally:
         connection.close()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a server needs before it is released to
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    """
+    What ``check`` is about.
+
+    Attributes:
+        free_bytes: How much room there has to be for versions.
+        health_host: As in a plan: where the app is asked, from this server.
+    """
+
+    deploy_path: str
+    start: tuple[str, ...]
+    stop: tuple[str, ...]
+    health_path: str
+    port: int
+    free_bytes: int
+    health_host: str = "127.0.0.1"
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; *verdict* is ``ok``, ``missing``, or ``note`` for what need not be there yet."""
+
+    name: str
+    verdict: str
+    message: str
+
+
+QUESTION_FIELDS: dict[str, Check] = {
+    "deploy_path": absolute_path,
+    "start": argv,
+    "stop": argv,
+    "health_path": URL_PATH_CHECK,
+    "port": integer(1, 65535),
+    "free_bytes": integer(0),
+}
+
+
+def check(text: str) -> dict[str, Any]:
+    """
+    Return every finding about what *text* asks, and this server's time.
+
+    Raises:
+        RefusalError: ``host.question_invalid``.
+    """
+    try:
+        question = Question(**checked_fields(QUESTION_FIELDS, json.loads(text)))
+    except (ValueError, RefusalError) as error:
+        message = error.message if isinstance(error, RefusalError) else str(error)
+        raise RefusalError("host.question_invalid", message) from error
+    findings = [see_python(), see_openssl(), see_zstd(), *see_room(question), *see_commands(question)]
+    findings.append(see_health(question))
+    return {"findings": [finding._asdict() for finding in findings], "now": time.time()}
+
+
+def see_python() -> Finding:
+    """Look at the Python that runs this."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 8):  # noqa: UP036  an older one that can read this file has to be told
+        return Finding("python", "missing", "Python 3.8 or newer is needed; this is " + found)
+    return Finding("python", "ok", "Python " + found)
+
+
+def see_openssl() -> Finding:
+    """Look for an openssl that can verify what packages are signed with."""
+    import subprocess
+
+    needed = "openssl 3.0 or newer is needed to verify packages"
+    try:
+        done = subprocess.run(
+            ["openssl", "version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("openssl", "missing", f"{needed}: {error}")
+    said = last_line(done.stdout.decode("utf-8", "replace"))
+    version = re.match(r"OpenSSL (\d+)\.", said)
+    if done.returncode != 0 or version is None or int(version.group(1)) < 3:
+        return Finding("openssl", "missing", f"{needed}; found: {said}")
+    return Finding("openssl", "ok", said)
+
+
+def see_zstd() -> Finding:
+    """Look for something that unpacks packages."""
+    import shutil
+
+    program = shutil.which("zstd")
+    module = next((name for name in ("compression.zstd", "zstandard") if module_or_none(name)), None)
+    if program is None and module is None:
+        message = "packages cannot be unpacked here: install the zstd program (or Python's zstandard)"
+        return Finding("zstd", "missing", message)
+    return Finding("zstd", "ok", program or f"Python's {module}")
+
+
+def see_room(question: Question) -> Iterator[Finding]:
+    """Look whether versions can be written where they shall be, and whether there is room for them."""
+    place = question.deploy_path
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
+        how = "may be written" if place == question.deploy_path else f"can be made in {place}"
+        yield Finding("directory", "ok", f"{question.deploy_path} {how}")
+    else:
+        message = f"{question.deploy_path} cannot be made or written: {place} is closed to user {os.geteuid()}"
+        yield Finding("directory", "missing", message)
+    disk = os.statvfs(place)
+    free = disk.f_bavail * disk.f_frsize
+    room = f"{free / 2**20:.0f} MiB free in {place}"
+    if free >= question.free_bytes:
+        yield Finding("disk", "ok", room)
+    else:
+        yield Finding("disk", "missing", f"{room}; {question.free_bytes / 2**20:.0f} MiB are needed")
+
+
+def see_commands(question: Question) -> Iterator[Finding]:
+    """Look whether the programs that start and stop the app are there."""
+    import shutil
+
+    for name, words in (("start", question.start), ("stop", question.stop)):
+        program = shutil.which(words[0])
+        if program:
+            yield Finding(name, "ok", program)
+        elif "{" in words[0]:
+            yield Finding(name, "note", f"{words[0]} is known with a version alone")
+        else:
+            message = f"{words[0]!r} is not there, or may not be run; PATH is {os.environ.get('PATH', '')}"
+            yield Finding(name, "missing", message)
+
+
+def see_health(question: Question) -> Finding:
+    """Ask the health page of what serves now, if anything does."""
+    page = f"http://{question.health_host}:{question.port}{question.health_path}"
+    try:
+        status, _ = http_get(question, question.health_path, PROBE_TIMEOUT_S)
+    except ProbeError as error:
+        return Finding("health", "note", f"{page} does not answer ({error}): right before a first release alone")
+    return Finding("health", "ok" if 200 <= status < 300 else "missing", f"{page} answers with status {status}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1954,6 +2104,8 @@ def parse_command(words: Sequence[str]) -> Command:
 
 def main(words: Sequence[str]) -> int:
     """Answer one command line."""
+    if words and words[0] == "check":
+        return main_of_check(words)
     try:
         command = parse_command(words)
     except UsageError as error:
@@ -1964,6 +2116,17 @@ def main(words: Sequence[str]) -> int:
     if report["code"] == "host.driver_bug" and command.action != "status":
         sys.stderr.write(report["detail"]["traceback"])
         return EXIT_BUG
+    return 0
+
+
+def main_of_check(words: Sequence[str]) -> int:
+    """Answer a command line that begins with ``check``."""
+    try:
+        found = check(words[1] if len(words) == 2 else "")
+    except RefusalError as refusal:
+        sys.stderr.write(f"usage: driver.py check QUESTION\nerror: {refusal.message}\n")
+        return EXIT_USAGE
+    sys.stdout.write(line_of(found).decode("ascii"))
     return 0
 
 

@@ -197,3 +197,74 @@ class KeepsDrainFiles(Protocol):
             HostUnknownError, HostUnreachableError: As for `Executor.run`.
         """
         ...
+
+
+class Verdict(Enum):
+    """What comes of looking at one thing that a release needs."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """A release would fail, or lose its proof, for want of it."""
+    NOTE = "note"
+    """It is not there, and need not be yet; or nobody can tell."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """
+    One thing that was looked at.
+
+    Attributes:
+        name: Of the thing: ``python``, ``openssl``, ``disk``, ...
+        verdict: See `Verdict`.
+        message: What was found; where it is missing, what would be right.
+    """
+
+    name: str
+    verdict: Verdict
+    message: str
+
+
+class HostQuestion(Struct, frozen=True, kw_only=True):
+    """
+    What a server is asked before it carries anything.
+
+    Attributes:
+        host: The instance that it shall carry.
+        start: Argument vector that will start the app.
+        stop: Argument vector that will stop it.
+        health_path: Path of the health check.
+        free_bytes: How much room there has to be.
+    """
+
+    host: Host
+    start: tuple[str, ...]
+    stop: tuple[str, ...]
+    health_path: str
+    free_bytes: int
+
+
+class HostAnswer(Struct, frozen=True, kw_only=True):
+    """
+    What a server found about itself.
+
+    Attributes:
+        findings: In the order in which they help.
+        now: The server's own time, Unix time in seconds.
+    """
+
+    findings: tuple[Finding, ...]
+    now: float
+
+
+@runtime_checkable
+class ChecksHosts(Protocol):
+    """What an executor has beside, if it can run ``driver.py check`` on a server that carries nothing yet."""
+
+    async def check(self, question: HostQuestion) -> HostAnswer:
+        """
+        Have the server look at itself; it is left as it was.
+
+        Raises:
+            HostUnknownError, HostUnreachableError: As for `Executor.run`; to ask again is harmless.
+        """
+        ...
