@@ -9,7 +9,15 @@ from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from rollwave.ports.executor import HostReport, HostUnknownError, HostUnreachableError, HostVerb
+from rollwave.ports.executor import (
+    Finding,
+    HostAnswer,
+    HostReport,
+    HostUnknownError,
+    HostUnreachableError,
+    HostVerb,
+    Verdict,
+)
 from rollwave.testing.fake_host import FakeHost, Worker
 from rollwave.testing.faults import DeliverLate, DeliverTwice, LoseCommand, LoseReply, Unreachable
 
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rollwave.ports.clock import Clock
-    from rollwave.ports.executor import HostCommand
+    from rollwave.ports.executor import Host, HostCommand, HostQuestion
     from rollwave.testing.fake_host import Watch
     from rollwave.testing.faults import Fault
 
@@ -135,6 +143,19 @@ class FakeExecutor:
         await self._pass(Moment.ANSWERED, command)
         return report
 
+    async def check(self, question: HostQuestion) -> HostAnswer:
+        """See `ChecksHosts.check`; a host in memory lacks nothing."""
+        name = question.host
+        host = self._host(name.instance)
+        self._catch_up(host)
+        if not host.is_reachable:
+            raise _unreachable(name)
+        names = ("python", "openssl", "zstd", "directory", "disk", "start", "stop")
+        found = [Finding(name=name, verdict=Verdict.OK, message="in memory") for name in names]
+        health = Verdict.NOTE if host.running is None else Verdict.OK
+        found.append(Finding(name="health", verdict=health, message=f"{host.running or 'nothing'} runs"))
+        return HostAnswer(findings=tuple(found), now=self._clock.now().timestamp())
+
     async def _result(self, host: FakeHost, worker: Worker) -> HostReport:
         give_up_at = self._clock.now() + timedelta(seconds=self._patience_s)
         while worker.report is None:
@@ -151,8 +172,7 @@ class FakeExecutor:
         host = self._host(command.plan.host.instance)
         self._catch_up(host)
         if isinstance(fault, Unreachable) or not host.is_reachable:
-            name = command.plan.host
-            raise HostUnreachableError(f"server {name.server} is down", server=name.server, instance=name.instance)
+            raise _unreachable(command.plan.host)
         return host
 
     def _catch_up(self, host: FakeHost) -> None:
@@ -191,6 +211,10 @@ class FakeExecutor:
         """Wait as long as a caller waits for an answer that does not come."""
         await self._clock.sleep(self._reply_timeout_s)
         return _unknown(command)
+
+
+def _unreachable(host: Host) -> HostUnreachableError:
+    return HostUnreachableError(f"server {host.server} is down", server=host.server, instance=host.instance)
 
 
 def _unknown(command: HostCommand) -> HostUnknownError:

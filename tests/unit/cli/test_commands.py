@@ -440,6 +440,26 @@ def test_watching_in_json_is_one_object_per_line(fleet, cli):
     assert [json.loads(line)["seq"] for line in result.out.splitlines()] == [1, 2]
 
 
+@pytest.mark.parametrize(("verdict", "code"), [("ok", Exit.OK), ("note", Exit.OK), ("missing", Exit.FAILED)])
+def test_a_check_says_what_is_missing(api, cli, verdict, code):
+    """Every finding is told; the exit code is 0 only where nothing is missing, as the API says."""
+    findings = [
+        {"name": "python", "verdict": "ok", "message": "Python 3.11.2"},
+        {"name": "openssl", "verdict": verdict, "message": "openssl 3.0 or newer is needed"},
+    ]
+    answer = [{"instance": "shop-prod/web-01:80", "ready": verdict != "missing", "findings": findings}]
+    api.on("GET", "servers/web-01/check", answer)
+
+    result = cli("host", "check", "web-01", "--group", "shop-prod")
+
+    assert result.code == code
+    assert api.requests[-1].url.params["group"] == "shop-prod"
+    lines = [line.split() for line in result.out.splitlines()]
+    assert lines[0][1:] == (["ready"] if code is Exit.OK else ["not", "ready"])
+    assert lines[2] == [verdict, "openssl", "openssl", "3.0", "or", "newer", "is", "needed"]
+    assert cli("host", "check", "web-01", "--json").document == answer
+
+
 def test_import_prints_a_spec_and_applies_nothing(cli, tmp_path):
     """stdout is the spec alone; what was left out is told beside it, and no request is sent."""
     path = tmp_path / "hosts"

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from rollwave.cli.arguments import ServerName
 from rollwave.cli.errors import UnreadableFileError, UsageError
+from rollwave.cli.exits import Exit
 from rollwave.cli.session import Session, command
 
 PANEL = "Fleet"
@@ -26,8 +28,33 @@ class ListKind(Enum):
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
     host = typer.Typer(help="Bring servers in.", no_args_is_help=True)
+    command(host)(check)
     command(host, name="import")(import_hosts)
     app.add_typer(host, name="host", rich_help_panel=PANEL)
+
+
+def check(
+    session: Session,
+    server: ServerName,
+    *,
+    group: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="Only as an instance of this group.", show_default=False)
+    ] = None,
+) -> None:
+    """
+    Prove that a server can be released to, and say what is missing. It is left as it was.
+
+    Looked at, through the group's own executor and for each instance: the way there, clock, Python, openssl, zstd,
+    directory and disk, the commands that start and stop the app, its health page, its place in the balancer.
+    """
+    query = {} if group is None else {"group": group}
+    checks = session.client.get("servers", server, "check", **query)
+    session.output.show(checks)
+    for one in checks:
+        session.output.say(f"{one['instance']}: {'ready' if one['ready'] else 'not ready'}")
+        for finding in one["findings"]:
+            session.output.say(f"  {finding['verdict']:8} {finding['name']:10} {finding['message']}")
+    raise typer.Exit(Exit.OK if all(one["ready"] for one in checks) else Exit.FAILED)
 
 
 def import_hosts(

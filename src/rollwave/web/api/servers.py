@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from django.db.models import Count
 from django.http import HttpRequest
 from ninja import Body, Router
+from pydantic import Field
 
 from rollwave.domain.errors import NotFoundError
+from rollwave.ports.executor import Verdict
 from rollwave.store.models import Server
-from rollwave.web import fleet
+from rollwave.web import fleet, host_check
 from rollwave.web.api import instances
 from rollwave.web.api.auth import actor_of
 from rollwave.web.api.errors import answers
@@ -36,6 +38,22 @@ class ServerDetail(ServerOut):
     instances: list[InstanceOut]
 
 
+class FindingOut(Output):
+    """One thing that a release needs."""
+
+    name: str
+    verdict: Verdict = Field(description="note: it need not be there yet, or nobody can tell.")
+    message: str
+
+
+class CheckOut(Output):
+    """Whether one instance can be released to."""
+
+    instance: str
+    ready: bool = Field(description="Nothing is missing.")
+    findings: list[FindingOut]
+
+
 class Reason(Input):
     """Why something is done; kept in the audit log."""
 
@@ -54,6 +72,20 @@ def read_server(request: HttpRequest, name: str) -> ServerDetail:
     """Read one server with the instances of all groups on it."""
     del request
     return _detail(name)
+
+
+@router.get("/{name}/check", response=answers(NotFoundError, ok=list[CheckOut]))
+def check_server(request: HttpRequest, name: str, group: str | None = None) -> list[CheckOut]:
+    """Look whether a server can be released to: each instance on it, as its group's executor and balancer see it."""
+    del request
+    return [
+        CheckOut(
+            instance=instance,
+            ready=all(one.verdict is not Verdict.MISSING for one in findings),
+            findings=[FindingOut(name=one.name, verdict=one.verdict, message=one.message) for one in findings],
+        )
+        for instance, findings in host_check.check_server(name, group=group)
+    ]
 
 
 _SWITCHED = answers(NotFoundError, MalformedRequestError, InvalidRequestError, TooLargeError, ok=ServerDetail)
