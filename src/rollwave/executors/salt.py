@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rollwave.ports.clock import Clock
-    from rollwave.ports.executor import HostCommand, HostPlan
+    from rollwave.ports.executor import Host, HostCommand, HostPlan
 
 _TRIES: Final = 3
 """Of one command: the first may find driver and plan missing, and somebody may clean up between it and the second."""
@@ -121,10 +122,11 @@ class SaltExecutor:
     async def run(self, command: HostCommand) -> HostReport:
         """Have the verb done; see `Executor.run`."""
         limit_s = patience_s(command, download_s=self._download_s)
-        asked = asyncio.create_task(self._ask(command, limit_s))
+        told = asyncio.Event()
+        asked = asyncio.create_task(self._ask(command, limit_s, told))
         try:
             async with asyncio.timeout(limit_s):
-                return await self._heard_or_found(command, asked)
+                return await self._heard_or_found(command, asked, told)
         except HostNotReadyError as error:
             return HostReport(state=HostState.FAILED, code=error.code, message=error.message, detail=error.facts)
         except TimeoutError as error:
@@ -135,15 +137,27 @@ class SaltExecutor:
 
     async def status(self, command: HostCommand) -> HostReport:
         """Read the journal back; see `Executor.status`."""
-        return await self._ask(command, None)
+        return await self._ask(command, None, asyncio.Event())
 
-    async def _heard_or_found(self, command: HostCommand, asked: asyncio.Task[HostReport]) -> HostReport:
+    async def set_drain(self, host: Host, *, drained: bool) -> None:
+        """Create or remove the host's drain file; see `KeepsDrainFiles.set_drain`."""
+        await self._tell("drain" if drained else "undrain", host, {}, limit_s=self._answer_s)
+
+    async def is_drained(self, host: Host) -> bool:
+        """Say whether the host's drain file is there; see `KeepsDrainFiles.is_drained`."""
+        return bool((await self._tell("drained", host, {}, limit_s=self._answer_s)).get("drained"))
+
+    async def _heard_or_found(
+        self, command: HostCommand, asked: asyncio.Task[HostReport], told: asyncio.Event
+    ) -> HostReport:
         """Return the report that comes, or the one that is in the journal while none comes."""
         pause_s, was_absent = self._look_s, False
         while True:
             await asyncio.wait({asked}, timeout=pause_s)
             if asked.done():
                 return asked.result()
+            if not told.is_set():
+                continue  # it waits for its publish, and a question would only wait behind it
             try:
                 found = await self.status(command)
             except HostUnknownError:
@@ -159,32 +173,61 @@ class SaltExecutor:
             was_absent = found.state is HostState.ABSENT
             pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
-    async def _ask(self, command: HostCommand, wait_s: float | None) -> HostReport:
-        """Have the verb done, waiting for its end; or, with None, read its journal."""
+    async def _ask(self, command: HostCommand, wait_s: float | None, told: asyncio.Event) -> HostReport:
+        """Have the verb done, waiting for its end; or, with None, read its journal. *told* is set while a minion is."""
         host, plan = command.plan.host, plan_file(self._as_seen_there(command.plan))
         verb, _, *options = arguments_of(command, plan_path="", plan_hash=plan.sha256, wait_s=wait_s)
         limit_s = self._answer_s if wait_s is None else wait_s
         entry = {
-            "deploy_path": host.deploy_path,
             "plan": plan.sha256,
             "options": options,  # the minion puts the verb and its path of the plan before them
             "limit_s": limit_s + _CARRIED_S,
         }
         texts = {file.sha256: file.content.decode() for file in (self._driver, plan)}
         files: dict[str, str] = {}
-        minion = self._minion_id.format(server=host.server)
         for _ in range(_TRIES):
-            try:
-                answer = await self._session().tell(verb, minion, entry, files=files, limit_s=limit_s)
-            except HostUnreachableError as error:
-                facts = {"server": host.server, "instance": host.instance, "minion": minion}
-                raise HostUnreachableError(error.message, **facts) from error
-            if not isinstance(answer, dict):
-                raise _no_answer(command, minion, str(answer))
-            if "missing" not in answer:
-                return self._report(command, answer)
-            files = {sha256: texts[sha256] for sha256 in answer["missing"] if sha256 in texts}
-        raise unknown(command, f"driver and plan do not stay on minion {minion}; who removes them?")
+            told.clear()
+            answer = await self._tell(verb, host, entry, files=files, limit_s=limit_s, told=told)
+            if "exit_code" in answer:
+                stdout, stderr = (str(answer.get(name, "")).encode() for name in ("stdout", "stderr"))
+                return parse_report(command, exit_code=int(answer["exit_code"]), stdout=stdout, stderr=stderr)
+            files = {sha256: texts[sha256] for sha256 in answer.get("missing", ()) if sha256 in texts}
+        raise unknown(command, f"driver and plan do not stay on {host.server}; who removes them?")
+
+    async def _tell(
+        self,
+        verb: str,
+        host: Host,
+        entry: Mapping[str, object],
+        *,
+        limit_s: float,
+        files: Mapping[str, str] = MappingProxyType({}),
+        told: asyncio.Event | None = None,
+    ) -> Mapping[str, Any]:
+        """Return what the module answers; raise what it refuses, and what is no answer of a module."""
+        minion = self._minion_id.format(server=host.server)
+        entry = {"deploy_path": host.deploy_path, **entry}
+        facts = {"server": host.server, "instance": host.instance, "minion": minion}
+        try:
+            answer = await self._session().tell(
+                verb, minion, entry, files=files, limit_s=limit_s, told=told or asyncio.Event()
+            )
+        except HostUnreachableError as error:
+            raise HostUnreachableError(error.message, **facts) from error
+        if not isinstance(answer, dict):
+            said = str(answer)
+            if said.rstrip(".").endswith("is not available"):
+                reason = f"minion {minion} has no execution module rollwave, or an old one; install it: docs/salt.md"
+                raise SaltFileError("host.salt_module", reason, **facts)
+            reason = f"{verb} on {host.instance}: minion {minion} says {said[-_SHOWN_CHARACTERS:]!r}"
+            raise HostUnknownError(f"{reason}; its journal has to be read", **facts)
+        if "code" in answer:
+            code, message, path = (str(answer.get(name, "")) for name in ("code", "message", "path"))
+            if code == "host.path_unusable":
+                reason = f"{path} on server {host.server} cannot be used: {message}; check directory and owner"
+                raise HostUnreachableError(reason, path=path, **facts)
+            raise SaltFileError(code, message, path=path)
+        return answer
 
     def _as_seen_there(self, plan: HostPlan) -> HostPlan:
         """Return the plan with a URL of the package that the server can use: Salt is no way for large files."""
@@ -195,21 +238,6 @@ class SaltExecutor:
         reachable = f"{self._packages_url.rstrip('/')}/{folder}/{name}"
         return replace(plan, package=replace(plan.package, url=reachable))
 
-    def _report(self, command: HostCommand, answer: dict[str, Any]) -> HostReport:
-        host = command.plan.host
-        if "exit_code" in answer:
-            stdout, stderr = (str(answer.get(name, "")).encode() for name in ("stdout", "stderr"))
-            return parse_report(command, exit_code=int(answer["exit_code"]), stdout=stdout, stderr=stderr)
-        code, message, path = (str(answer.get(name, "")) for name in ("code", "message", "path"))
-        if code == "host.path_unusable":
-            raise HostUnreachableError(
-                f"{path} on server {host.server} cannot be used: {message}; check directory and owner",
-                server=host.server,
-                instance=host.instance,
-                path=path,
-            )
-        raise SaltFileError(code or "host.salt_module", message, path=path)
-
     def _session(self) -> SaltJobs:
         loop = asyncio.get_running_loop()
         jobs = self._jobs.get(loop)
@@ -217,10 +245,3 @@ class SaltExecutor:
             jobs = self._jobs[loop] = self._open_jobs()
             jobs.start()
         return jobs
-
-
-def _no_answer(command: HostCommand, minion: str, said: str) -> HostUnknownError:
-    if said.rstrip(".").endswith("is not available"):
-        reason = f"minion {minion} has no execution module rollwave; install it as docs/salt.md says"
-        return SaltFileError("host.salt_module", reason, server=command.plan.host.server)
-    return unknown(command, f"minion {minion} says: {said[-_SHOWN_CHARACTERS:]}")

@@ -116,16 +116,23 @@ class SaltJobs:
         await self.api.close()
 
     async def tell(
-        self, verb: str, minion: str, command: Mapping[str, object], *, files: Mapping[str, str], limit_s: float
+        self,
+        verb: str,
+        minion: str,
+        command: Mapping[str, object],
+        *,
+        files: Mapping[str, str],
+        limit_s: float,
+        told: asyncio.Event,
     ) -> Any:
         """
-        Tell *minion*; return what it returns.
+        Tell *minion*, set *told*, and return what it returns.
 
         Raises:
             HostUnreachableError: If the master does not know it, or it returned nothing within *limit_s* of being told.
             HostUnknownError: If the master could not be told.
         """
-        told, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(Call(verb=verb, minion=minion, command=command, files=files, told=told, answer=answer))
         self._ready.set()
         try:

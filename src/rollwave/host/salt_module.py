@@ -16,6 +16,7 @@ and returns one of::
     {"exit_code": N, "stdout": TEXT, "stderr": TEXT}      what the driver said
     {"missing": [SHA256, ...]}                            nothing was done: come again with these files
     {"code": CODE, "message": TEXT, "path": PATH}         nothing was done: the host cannot be prepared
+    {"drained": true or false}                            whether the drain file is there now
 
 Configuration of the minion: ``rollwave: {python: PATH}`` names the Python that runs the driver.
 """
@@ -96,33 +97,76 @@ def status(document: dict[str, Any], **published: Any) -> dict[str, Any]:
     return _answer("status", document, published)
 
 
+def drain(document: dict[str, Any], **published: Any) -> dict[str, Any]:
+    """Create the file that a health page may watch."""
+    return _mark("drain", document, published)
+
+
+def undrain(document: dict[str, Any], **published: Any) -> dict[str, Any]:
+    """Remove it."""
+    return _mark("undrain", document, published)
+
+
+def drained(document: dict[str, Any], **published: Any) -> dict[str, Any]:
+    """Say whether it is there."""
+    return _mark("drained", document, published)
+
+
 def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
+    try:
+        command = _command(verb, document, published)
+        home = os.path.join(_deploy_path(command), ".rollwave")
+        driver = os.path.join(home, "drivers", _sha256(document["driver"]) + ".py")
+        plan = os.path.join(home, "plans", _sha256(command["plan"]) + ".json")
+        missing = _prepare(home, {driver: document["driver"], plan: command["plan"]}, document)
+    except NotPreparedError as error:
+        return error.answer
+    except OSError as error:
+        return _unusable(error)
+    if missing:
+        return {"missing": missing}
+    options = [str(word) for word in command["options"]]
+    return _run([_python(), "-I", driver, verb, plan, *options], float(command["limit_s"]))
+
+
+def _mark(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
+    try:
+        deploy_path = _deploy_path(_command(verb, document, published))
+        shared = os.path.join(deploy_path, "shared")
+        path = os.path.join(shared, "drain")
+        os.stat(os.path.dirname(deploy_path))
+        if verb == "drain":
+            _make_directory(deploy_path)
+            _make_directory(shared)
+            _write_durably(path, b"")
+        elif verb == "undrain" and os.path.exists(path):
+            os.unlink(path)
+            _sync(shared)
+        return {"drained": os.path.exists(path)}
+    except NotPreparedError as error:
+        return error.answer
+    except OSError as error:
+        return _unusable(error)
+
+
+def _command(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
     if isinstance(published.get("__pub_fun", ""), (list, tuple)):
         # Salt lets such a call pass as soon as one of its functions is allowed. Rollwave never makes one.
         raise ValueError("rollwave." + verb + " is not part of a compound call")  # noqa: TRY004  it is no type of ours
     if document.get("format") != FORMAT:
         message = "the module reads format %d, and this is %s: install the module of the Rollwave that sent it"
-        return {"code": "host.salt_module", "message": message % (FORMAT, document.get("format")), "path": __file__}
-    command = document["commands"][__opts__["id"]]  # noqa: F821  declared above
-    home = os.path.join(_deploy_path(command), ".rollwave")
-    driver = os.path.join(home, "drivers", _sha256(document["driver"]) + ".py")
-    plan = os.path.join(home, "plans", _sha256(command["plan"]) + ".json")
-    try:
-        missing = _prepare(home, {driver: document["driver"], plan: command["plan"]}, document)
-    except NotPreparedError as error:
-        return error.answer
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        path = str(error.filename or home)
-        return {
-            "code": "host.disk_full" if is_full else "host.path_unusable",
-            "message": error.strerror or str(error),
-            "path": path,
-        }
-    if missing:
-        return {"missing": missing}
-    options = [str(word) for word in command["options"]]
-    return _run([_python(), "-I", driver, verb, plan, *options], float(command["limit_s"]))
+        raise NotPreparedError("host.salt_module", __file__, message % (FORMAT, document.get("format")))
+    command: dict[str, Any] = document["commands"][__opts__["id"]]  # noqa: F821  declared above
+    return command
+
+
+def _unusable(error: OSError) -> dict[str, Any]:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return {
+        "code": "host.disk_full" if is_full else "host.path_unusable",
+        "message": error.strerror or str(error),
+        "path": str(error.filename or ""),
+    }
 
 
 def _deploy_path(command: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,7 +24,6 @@ from tests.contract.executor.world import LIMIT_S, Order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from demo.salt import SaltLab
     from rollwave.ports.executor import Host, HostReport
@@ -170,6 +170,17 @@ async def test_instances_of_one_server_do_not_wait_for_each_other(world: SaltWor
     )
 
     assert [report.state for report in reports] == [HostState.SUCCEEDED] * 2
+
+
+async def test_the_drain_file_comes_and_goes(world: SaltWorld) -> None:
+    host = world.host()
+
+    def is_there() -> bool:
+        return Path(host.deploy_path, "shared", "drain").exists()
+
+    for is_drained in (False, True, True, False):
+        await world.executor.set_drain(host, drained=is_drained)
+        assert await world.executor.is_drained(host) is is_there() is is_drained
 
 
 # -- Returns -----------------------------------------------------------------------------------------------------------

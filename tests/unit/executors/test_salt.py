@@ -134,6 +134,16 @@ class TestTheModule:
         with pytest.raises(ValueError):  # noqa: PT011  each has its own message
             module.install(document(deploy_path) | broken)
 
+    def test_the_drain_file_comes_and_goes(self, module: ModuleType, deploy_path: Path) -> None:
+        """Idempotent in both directions, also on a host that nothing was released to yet."""
+        assert module.drained(document(deploy_path))["code"] == "host.path_unusable"
+        deploy_path.parent.mkdir()
+        file = deploy_path / "shared" / "drain"
+
+        for verb in ("undrain", "drained", "drain", "drain", "drained", "undrain", "undrain", "drained"):
+            assert getattr(module, verb)(document(deploy_path)) == {"drained": file.exists()}
+            assert verb == "drained" or file.exists() is (verb == "drain")
+
     def test_it_is_not_part_of_a_compound_call(self, module: ModuleType, deploy_path: Path) -> None:
         with pytest.raises(ValueError, match="compound"):
             module.install(document(deploy_path), __pub_fun=["rollwave.install", "cmd.run"])
@@ -153,7 +163,7 @@ class Jobs:
         self._answers = list(answers)
         self.files: list[Mapping[str, str]] = []
 
-    async def tell(self, verb: str, minion: str, command: object, *, files: Mapping[str, str], limit_s: float) -> Any:
+    async def tell(self, *_told: object, files: Mapping[str, str], **_named: object) -> Any:
         self.files.append(files)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
