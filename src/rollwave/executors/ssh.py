@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
+from collections.abc import Mapping  # noqa: TC003  msgspec looks at it
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 import asyncssh
+from msgspec import Struct
 
 from rollwave.executors.command_line import arguments_of
 from rollwave.executors.errors import HostNotReadyError, unknown
@@ -19,7 +24,7 @@ from rollwave.executors.ssh_connections import SshConnections, SshLogin
 from rollwave.ports.executor import HostUnknownError, HostVerb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from rollwave.executors.ssh_connections import SshAccess
     from rollwave.ports.executor import Host, HostCommand, HostReport
@@ -37,10 +42,10 @@ class SshExecutor:
     """
     `Executor` for servers with OpenSSH, Python 3.8 or newer and nothing of ours.
 
-    A command is one session on an open connection: it runs the porter (see `rollwave.host`), which asks for what is
-    missing on the host, gets it over the same session, and becomes the driver. Packages of a file store are brought in
-    the same way, so that a server needs to reach nobody. Verbs run detached: a connection that breaks does not stop
-    them, and their journal is read back.
+    A command is one round trip in a session of an open connection. In the session runs the porter (see
+    `rollwave.host`), which asks for what is missing on the host, gets it over the same session, and runs the driver.
+    Packages of a file store are brought in the same way, so that a server needs to reach nobody. Verbs run detached: a
+    connection that breaks does not stop them, and their journal is read back.
 
     Args:
         driver: Source of the host driver.
@@ -122,69 +127,67 @@ class SshExecutor:
             "package": _package_to_bring(command) if wait_s is not None else None,
         }
         supply = {"driver": self._driver.content.decode(), "plan": plan.content.decode()}
-        talk = _Talk(supply, package_path=_store_path(command))
+        brought = _Supply(files=supply, package_path=_store_path(command), package_size=command.plan.package.size)
         try:
-            exit_code = await self._converse(host, order, talk, limit_s=(wait_s or 0) + self._patience.answer_s)
+            answer = await self._converse(host, order, brought, limit_s=(wait_s or 0) + self._patience.answer_s)
         except _BrokenError as error:
             raise unknown(command, str(error)) from error
-        return parse_report(command, exit_code=exit_code, stdout=bytes(talk.stdout), stderr=bytes(talk.stderr))
+        return parse_report(command, exit_code=answer.exit_code, stdout=answer.stdout, stderr=answer.stderr)
 
     async def _drain(self, host: Host, *, wanted: bool | None) -> bool:
-        talk = _Talk({}, package_path=None)
         order = {"deploy_path": host.deploy_path, "drain": wanted}
         try:
-            exit_code = await self._converse(host, order, talk, limit_s=self._patience.answer_s)
-            answer = talk.heard.get("drained")
-            if not isinstance(answer, bool):
-                raise _BrokenError(f"no answer, exit code {exit_code}: {talk.last_words}")  # noqa: TRY301
+            answer = await self._converse(host, order, _Supply(files={}), limit_s=self._patience.answer_s)
+            is_there = answer.heard.get("drained")
+            if not isinstance(is_there, bool):
+                last_words = answer.stderr[-300:].decode(errors="replace").strip()
+                raise _BrokenError(f"no answer, exit code {answer.exit_code}: {last_words}")  # noqa: TRY301
         except _BrokenError as error:
             message = f"drain file of {host.instance}: {error}"
             raise HostUnknownError(message, instance=host.instance, server=host.server) from error
-        return answer
+        return is_there
 
-    async def _converse(self, host: Host, order: Mapping[str, Any], talk: _Talk, *, limit_s: float) -> int:
+    async def _converse(self, host: Host, order: Mapping[str, Any], supply: _Supply, *, limit_s: float) -> _Answer:
         """
-        Run the porter with *order* and give it what it asks for; return the exit code.
+        Give the porter *order*, and what it asks for; return its answer.
 
         Raises:
             HostUnreachableError, HostNotReadyError: Nothing was begun by this.
             _BrokenError: Nobody knows.
         """
         outlet = self._outlet()
-        program = f"{self._program} {shlex.quote(json.dumps(order))}"
-        async with outlet.slots:
+        async with outlet.slots, _told(host, outlet.connections, limit_s=limit_s):
             try:
-                try:
-                    channel = await self._session(outlet, host, program, talk, limit_s=limit_s)
-                except asyncssh.ChannelOpenError:
-                    # The connection broke while nobody used it, and we are the first to notice. Nothing was begun.
-                    channel = await self._session(outlet, host, program, talk, limit_s=limit_s)
-            except TimeoutError as error:
-                outlet.connections.distrust(host)
-                raise _BrokenError(f"no answer within {limit_s:g} s") from error
-            except (OSError, asyncssh.Error) as error:
-                reason = str(error) or type(error).__name__
-                raise _BrokenError(f"the SSH connection to {host.server} broke: {reason}") from error
-        exit_code = channel.get_returncode()
-        if exit_code is None:
-            raise _BrokenError(f"the SSH session on {host.server} ended without an exit code")
-        if refusal := talk.heard.get("refuses"):
+                answer = await self._order(outlet, host, order, supply, limit_s=limit_s)
+            except (asyncssh.Error, ConnectionError):
+                # Mostly the connection broke while nobody used it, and we are the first to notice. And if this order
+                # was begun: the host does nothing twice.
+                answer = await self._order(outlet, host, order, supply, limit_s=limit_s)
+        if refusal := answer.heard.get("refuses"):
             code, message = refusal
             raise HostRefusalError(code, f"{host.instance}: {message}", server=host.server, instance=host.instance)
-        return exit_code
+        return answer
 
-    async def _session(
-        self, outlet: _Outlet, host: Host, program: str, talk: _Talk, *, limit_s: float
-    ) -> asyncssh.SSHClientChannel[bytes]:
-        """Have *talk* with the program; return the channel, closed."""
+    async def _order(
+        self, outlet: _Outlet, host: Host, order: Mapping[str, Any], supply: _Supply, *, limit_s: float
+    ) -> _Answer:
         async with outlet.connections.use(host) as connection, asyncio.timeout(limit_s) as limit:
-            channel, _ = await connection.create_session(lambda: talk, program, encoding=None)
+            idle = outlet.idle.setdefault(connection, [])
+            while idle and not idle[-1].is_open:
+                idle.pop()
+            if idle:
+                talk = idle.pop()
+            else:
+                talk = _Talk()
+                await connection.create_session(lambda: talk, self._program, encoding=None)
             try:
-                await talk.supply(channel, limit, self._patience)
-                await talk.ended
-            finally:
-                channel.abort()
-        return channel
+                answer = await talk.answer(order, supply, limit, self._patience)
+            except BaseException:
+                talk.close()  # what it says later belongs to nobody
+                raise
+            if talk.is_open:
+                idle.append(talk)
+            return answer
 
     def _outlet(self) -> _Outlet:
         loop = asyncio.get_running_loop()
@@ -194,12 +197,26 @@ class SshExecutor:
         return self._outlets[loop]
 
 
+@asynccontextmanager
+async def _told(host: Host, connections: SshConnections, *, limit_s: float) -> AsyncIterator[None]:
+    """Turn what breaks a connection into what nobody knows."""
+    try:
+        yield
+    except TimeoutError as error:
+        connections.distrust(host)
+        raise _BrokenError(f"no answer within {limit_s:g} s") from error
+    except (OSError, asyncssh.Error) as error:
+        reason = str(error) or type(error).__name__
+        raise _BrokenError(f"the SSH connection to {host.server} broke: {reason}") from error
+
+
 class _Outlet:
     """What belongs to one event loop."""
 
     def __init__(self, login: SshLogin, parallel: int) -> None:
         self.connections = SshConnections(login)
         self.slots = asyncio.Semaphore(parallel)
+        self.idle: WeakKeyDictionary[asyncssh.SSHClientConnection, list[_Talk]] = WeakKeyDictionary()
 
 
 class HostRefusalError(HostNotReadyError):
@@ -214,54 +231,65 @@ class _BrokenError(Exception):
     """No answer came, or none that can be understood."""
 
 
+class _Supply(Struct, frozen=True, kw_only=True):
+    """What the porter may ask for: files as text by their role; where the archive is on our own disk, and its size."""
+
+    files: Mapping[str, str]
+    package_path: str | None = None
+    package_size: int = 0
+
+
+class _Answer(Struct, frozen=True, kw_only=True):
+    """What came of an order: the exit code, what the porter said, the end of what was printed beside that."""
+
+    exit_code: int
+    heard: dict[str, Any]
+    stdout: bytes
+    stderr: bytes
+
+
 class _Talk(asyncssh.SSHClientSession[bytes]):
-    """
-    One session with the porter, and the driver that it becomes.
+    """One session with a porter, which takes one order after the other."""
 
-    Attributes:
-        heard: What the porter said, by its words.
-        stdout, stderr: The end of what was printed beside that.
-        ended: Done once the session is over; with an error where it broke.
-    """
-
-    def __init__(self, supply: Mapping[str, str], *, package_path: str | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._supply = supply
-        self._package_path = package_path
-        self._asked = loop.create_future()
+    def __init__(self) -> None:
         self._may_write = asyncio.Event()
         self._may_write.set()
-        self.heard: dict[str, Any] = {}
-        self.stdout = bytearray()
-        self.stderr = bytearray()
-        self.ended: asyncio.Future[None] = loop.create_future()
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+        self._heard: dict[str, Any] = {}
+        self._news = asyncio.Event()
+        self._has_ended = False
+        self._trouble: Exception | None = None
 
     @property
-    def last_words(self) -> str:
-        """The last line of what went wrong."""
-        return bytes(self.stderr).rstrip().rpartition(b"\n")[2].decode(errors="replace")[:300]
+    def is_open(self) -> bool:
+        """Whether the porter can take another order."""
+        return not self._has_ended and not self._channel.is_closing()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """Remember where to write."""
+        self._channel = chan
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        """Keep the end of it, and look for a line of the porter."""
-        kept = self.stdout if datatype is None else self.stderr
+        """Keep the end of it, and take out the lines that are the porter's."""
+        kept = self._stdout if datatype is None else self._stderr
         kept += data
-        if datatype is None and self.stdout.endswith(b"\n"):
-            line = bytes(self.stdout[:-1]).rpartition(b"\n")[2]
-            if line.startswith(_MARK):
+        if datatype is None:
+            lines = []
+            while self._stdout.endswith(b"\n"):
+                begin = self._stdout.rfind(b"\n", 0, -1) + 1
+                if not self._stdout.startswith(_MARK, begin):
+                    break
+                lines.append(bytes(self._stdout[begin:]))
+                del self._stdout[begin:]
+            for line in reversed(lines):
                 self._listen(line)
-                self.stdout.clear()
         del kept[:-_KEPT_BYTES]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end."""
-        if not self.ended.done():
-            if exc is None:
-                self.ended.set_result(None)
-            else:
-                self.ended.set_exception(exc)
-                self.ended.exception()  # nobody may be left to hear it
-        if not self._asked.done():
-            self._asked.set_result(())
+        self._has_ended, self._trouble = True, exc
+        self._news.set()
         self._may_write.set()
 
     def pause_writing(self) -> None:
@@ -272,44 +300,70 @@ class _Talk(asyncssh.SSHClientSession[bytes]):
         """Go on."""
         self._may_write.set()
 
-    async def supply(
-        self, channel: asyncssh.SSHClientChannel[bytes], limit: asyncio.Timeout, patience: Patience
-    ) -> None:
-        """Send what the porter says is missing; return when nothing is."""
-        needs = await self._asked
-        if not needs:
-            return
+    def close(self) -> None:
+        """End the session; what runs detached on the host goes on."""
+        self._channel.abort()
+
+    async def answer(
+        self, order: Mapping[str, Any], supply: _Supply, limit: asyncio.Timeout, patience: Patience
+    ) -> _Answer:
+        """
+        Have *order* carried out.
+
+        Raises:
+            _BrokenError: If the session ended without an exit code.
+            OSError, asyncssh.Error: If the connection broke.
+        """
+        self._heard = {}
+        self._stdout.clear()
+        self._stderr.clear()
+        self._channel.write(_line(order))
+        while not self._has_ended and "done" not in self._heard:
+            self._news.clear()
+            if needs := self._heard.pop("needs", None):
+                await self._supply(needs, supply, limit, patience)
+            await self._news.wait()
+        if self._trouble is not None:
+            raise self._trouble
+        exit_code = self._channel.get_returncode() if self._has_ended else 0
+        if exit_code is None:
+            raise _BrokenError("the SSH session ended without an exit code")
+        return _Answer(exit_code=exit_code, heard=self._heard, stdout=bytes(self._stdout), stderr=bytes(self._stderr))
+
+    async def _supply(self, needs: Sequence[str], supply: _Supply, limit: asyncio.Timeout, patience: Patience) -> None:
         loop = asyncio.get_running_loop()
         allowed_s = (limit.when() or loop.time()) - loop.time()
-        files = {name: self._supply[name] for name in needs if name in self._supply}
-        channel.write(json.dumps(files).encode("ascii") + b"\n")
-        if "package" in needs and self._package_path is not None:
+        self._channel.write(_line({name: text for name, text in supply.files.items() if name in needs}))
+        if "package" in needs and supply.package_path is not None:
             limit.reschedule(loop.time() + patience.download_s)
-            await self._send(channel, self._package_path)
+            await self._send(supply.package_path, supply.package_size)
             limit.reschedule(loop.time() + allowed_s)
-        channel.write_eof()
 
-    async def _send(self, channel: asyncssh.SSHClientChannel[bytes], path: str) -> None:
+    async def _send(self, path: str, size: int) -> None:
         try:
             file = await asyncio.to_thread(open, path, "rb")
         except OSError as error:
             raise HostRefusalError("package.fetch_failed", f"{path} cannot be read here: {error.strerror}") from error
         with file:
+            if os.fstat(file.fileno()).st_size != size:
+                # One byte too many would be taken for the next order, one too few be waited for.
+                raise HostRefusalError(
+                    "package.fetch_failed", f"{path} does not have the {size} bytes that were signed"
+                )
             while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                 await self._may_write.wait()
-                if channel.is_closing():
+                if self._channel.is_closing():
                     return
-                channel.write(chunk)
+                self._channel.write(chunk)
 
     def _listen(self, line: bytes) -> None:
-        try:
-            said = json.loads(line)["rollwave"]
-        except (ValueError, KeyError, TypeError):
-            return
-        if isinstance(said, dict):
-            self.heard |= said
-        if "needs" in self.heard and not self._asked.done():
-            self._asked.set_result(self.heard["needs"])
+        with suppress(ValueError, KeyError, TypeError):
+            self._heard |= json.loads(line)["rollwave"]
+            self._news.set()
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document).encode("ascii") + b"\n"
 
 
 def _package_to_bring(command: HostCommand) -> dict[str, object] | None:

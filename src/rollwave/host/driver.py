@@ -893,13 +893,13 @@ class Trouble(NamedTuple):
 
 def fetch_once(package: Package, descriptor: int) -> Trouble | None:
     """Append what is missing; return what went wrong, None once all is there."""
+    have = os.fstat(descriptor).st_size
+    if have == package.size:
+        return None
     import http.client
     import urllib.error
     import urllib.request
 
-    have = os.fstat(descriptor).st_size
-    if have == package.size:
-        return None
     request = urllib.request.Request(package.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=FETCH_TIMEOUT_S)

@@ -1,17 +1,20 @@
 """
-The porter: sent along with a command over SSH, it fetches from the sender what is missing here, then runs the driver.
+The porter: runs the driver on a server that is reached through SSH, and fetches from the sender what is missing for it.
 
-It needs nothing but Python 3.8 or newer and its standard library, and leaves nothing of itself behind.
+It is sent along as an argument of Python, needs nothing but version 3.8 and the standard library, stays as long as its
+session does, and leaves nothing of itself behind. It takes one order after the other; each is carried out by a fork, so
+that Python's start and the driver's own are paid once per session and not once per command.
 
-The order is its one argument, JSON: deploy_path, keys (text by file name: what is trusted, exactly), driver and plan
+An order is a line of JSON on stdin: deploy_path, keys (text by file name: what is trusted, exactly), driver and plan
 (sha256), words (the driver's arguments), package (sha256, size and version where the sender has to bring it, or null).
 For a drain file it is deploy_path and drain: true, false, or null, which only asks.
 
-On stdout is the driver's own report, or first a line ``{"rollwave": ...}`` with one of these:
+On stdout is the driver's own report, before and after it lines ``{"rollwave": ...}`` with one of these:
 
     needs     what is missing: the sender sends one line of JSON (driver and plan, as text), then the package
     refuses   code and message: nothing was begun
     drained   whether the drain file is there
+    done      the order has been carried out; where it failed with an exit code, the session ends with that
 """
 
 from __future__ import annotations
@@ -29,39 +32,100 @@ from typing import IO, Any
 
 CHUNK_BYTES = 1 << 18
 FORGOTTEN_S = 3600
+EXIT_BUG = 70
 
 
 class RefusalError(Exception):
     """Nothing can be done here; code and message say why."""
 
 
-def main(order: dict[str, Any]) -> None:
-    """Carry out one order."""
+def main() -> int:
+    """Carry out orders until the sender goes, or one fails; return its exit code."""
     os.chdir("/")
     os.umask(0o022)
+    drivers: dict[str, Any] = {}
+    for line in iter(sys.stdin.buffer.readline, b""):
+        order = json.loads(line.decode("ascii"))
+        load_driver(order, drivers)
+        child = os.fork()
+        if child == 0:
+            os._exit(carry_out(order, drivers))
+        status = os.waitpid(child, 0)[1]
+        if status:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        say(done=True)
+        load_what_comes_next()
+    return 0
+
+
+def load_driver(order: dict[str, Any], drivers: dict[str, Any]) -> None:
+    """Load the driver that *order* names, where it is here and was not loaded before."""
+    if "driver" not in order or order["driver"] in drivers:
+        return
+    path = driver_path(order)
+    with contextlib.suppress(OSError):
+        source = read_bytes(path)
+        if hashlib.sha256(source).hexdigest() == order["driver"]:
+            names: dict[str, Any] = {"__name__": "rollwave_driver", "__file__": path}
+            exec(compile(source, path, "exec"), names)  # noqa: S102  we are its interpreter
+            drivers[order["driver"]] = names
+
+
+def load_what_comes_next() -> None:
+    """Import, while nobody waits, what the driver needs to talk to supervisors and health checks."""
+    import http.client  # noqa: F401
+    import subprocess  # noqa: F401
+
+
+def carry_out(order: dict[str, Any], drivers: dict[str, Any]) -> int:
+    """Carry out one order in a process of its own; return the exit code."""
+    exit_code = EXIT_BUG
+    try:
+        exit_code = obey(order, drivers)
+        sys.stdout.flush()
+    except Exception:  # noqa: BLE001  a bug: say so with its own exit code
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+    return exit_code
+
+
+def obey(order: dict[str, Any], drivers: dict[str, Any]) -> int:
+    """Do what *order* says; return the driver's exit code."""
     try:
         if "drain" in order:
             say(drained=drain(order["deploy_path"], wanted=order["drain"]))
-            return
-        driver_path = prepare(order)
+            return 0
+        prepare(order)
     except RefusalError as refusal:
         say(refuses=refusal.args)
-        return
+        return 0
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         say(refuses=("host.disk_full" if is_full else "host.io_error", f"the operating system refused: {error}"))
-        return
-    if order["words"][0] == "download":  # it may need a third-party zstd module; everything else is quicker without
+        return 0
+    load_driver(order, drivers)
+    if order["words"][0] == "download" and not has_zstd():
         import site
 
-        site.main()
-    sys.argv = [driver_path, *order["words"]]
-    program = compile(read_bytes(driver_path), driver_path, "exec")
-    exec(program, {"__name__": "__main__", "__file__": driver_path})  # noqa: S102  we are its interpreter from here on
+        site.main()  # the driver looks for a third-party module then
+    return int(drivers[order["driver"]]["main"](order["words"]))
 
 
-def prepare(order: dict[str, Any]) -> str:
-    """See to it that all is here that the driver needs; return its path."""
+def has_zstd() -> bool:
+    """Say whether the driver finds the zstd program."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return any(os.access(os.path.join(folder, "zstd"), os.X_OK) for folder in folders)
+
+
+def driver_path(order: dict[str, Any]) -> str:
+    """Return where the driver that *order* names is, or will be."""
+    return os.path.join(order["deploy_path"], ".rollwave", "drivers", order["driver"] + ".py")
+
+
+def prepare(order: dict[str, Any]) -> None:
+    """See to it that all is here that the driver needs."""
     root, package = order["deploy_path"], order["package"]
     home = os.path.join(root, ".rollwave")
     if not os.path.isdir(os.path.dirname(root)):
@@ -70,7 +134,7 @@ def prepare(order: dict[str, Any]) -> str:
         make_directory(path)
     trust_exactly(os.path.join(home, "keys"), order["keys"])
     paths = {
-        "driver": os.path.join(home, "drivers", order["driver"] + ".py"),
+        "driver": driver_path(order),
         "plan": os.path.join(home, "plans", order["plan"] + ".json"),
     }
     missing = [name for name, path in paths.items() if is_missing(path, order[name])]
@@ -79,7 +143,6 @@ def prepare(order: dict[str, Any]) -> str:
         missing.append("package")
     if missing:
         receive(missing, paths, package, home)
-    return paths["driver"]
 
 
 def say(**what: Any) -> None:
@@ -238,4 +301,4 @@ def sync(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    sys.exit(main())

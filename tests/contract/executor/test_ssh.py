@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -302,15 +302,12 @@ class TestFaults:
 
 
 def workers_of(host: Host) -> list[int]:
-    """Return the processes that have something to do with *host*'s driver."""
+    """Return the processes that have a file of *host* open: the worker of a verb, and whoever waits for it."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes()
-            if b"rollwave" in words and json.dumps(host.deploy_path).encode() in words:
+        with suppress(OSError):
+            if any(str(file.readlink()).startswith(host.deploy_path) for file in (process / "fd").iterdir()):
                 found.append(int(process.name))
-        except OSError:
-            continue
     return found
 
 
@@ -350,14 +347,23 @@ class TestWhatIsCarried:
         assert (await world.executor.run(replace(command, attempt=2))).state is HostState.SUCCEEDED
         assert not list(below(host, ".rollwave", "incoming").iterdir())
 
-    async def test_a_package_that_is_gone_here_is_named(self, world: SshWorld, tmp_path: Path) -> None:
-        command = world.command(Order(host=world.host(), verb=HostVerb.DOWNLOAD))
-        package = replace(command.plan.package, url=(tmp_path / "gone").as_uri())
+    @pytest.mark.parametrize("content", [None, b"", b"much longer than the package that was signed" * 1000])
+    async def test_a_package_that_is_not_here_as_signed_is_named(
+        self, world: SshWorld, tmp_path: Path, content: bytes | None
+    ) -> None:
+        """Gone, cut or grown: nothing else takes harm, least of all the next order of that session."""
+        archive = tmp_path / "archive"
+        if content is not None:
+            archive.write_bytes(content)
+        host = world.host()
+        command = world.command(Order(host=host, verb=HostVerb.DOWNLOAD))
+        package = replace(command.plan.package, url=archive.as_uri())
 
         report = await world.executor.run(replace(command, plan=replace(command.plan, package=package)))
 
         assert essence(report) == (HostState.FAILED, "package.fetch_failed")
-        assert "gone" in report.message
+        assert str(archive) in report.message
+        assert (await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))).state is HostState.SUCCEEDED
 
     async def test_a_tampered_driver_is_a_refusal_for_run_and_unknown_for_status(self, world: SshWorld) -> None:
         host = world.host()
