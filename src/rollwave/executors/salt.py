@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rollwave.executors.command_line import arguments_of, patience_s
 from rollwave.executors.errors import HostNotReadyError, unknown
+from rollwave.executors.host_check import CHECK_LIMIT_S, check_arguments, parse_check
 from rollwave.executors.plan_file import HashedFile, plan_file
 from rollwave.executors.report import parse_report
 from rollwave.executors.salt_api import SaltApi
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rollwave.ports.clock import Clock
-    from rollwave.ports.executor import Host, HostCommand, HostPlan
+    from rollwave.ports.executor import Host, HostAnswer, HostCommand, HostPlan, HostQuestion
 
 _TRIES: Final = 3
 """Of one command: the first may find driver and plan missing, and somebody may clean up between it and the second."""
@@ -146,6 +147,19 @@ class SaltExecutor:
     async def is_drained(self, host: Host) -> bool:
         """Say whether the host's drain file is there; see `KeepsDrainFiles.is_drained`."""
         return bool((await self._tell("drained", host, {}, limit_s=self._answer_s)).get("drained"))
+
+    async def check(self, question: HostQuestion) -> HostAnswer:
+        """Have the driver look at the server; see `ChecksHosts.check`."""
+        _, asked = check_arguments(question)
+        answer = await self._tell(
+            "check",
+            question.host,
+            {"question": asked, "limit_s": CHECK_LIMIT_S},
+            files={self._driver.sha256: self._driver.content.decode()},
+            limit_s=CHECK_LIMIT_S + self._answer_s,
+        )
+        stdout, stderr = (str(answer.get(name, "")).encode() for name in ("stdout", "stderr"))
+        return parse_check(question, exit_code=int(answer.get("exit_code", -1)), stdout=stdout, stderr=stderr)
 
     async def _heard_or_found(
         self, command: HostCommand, asked: asyncio.Task[HostReport], told: asyncio.Event

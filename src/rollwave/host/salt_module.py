@@ -112,6 +112,18 @@ def drained(document: dict[str, Any], **published: Any) -> dict[str, Any]:
     return _mark("drained", document, published)
 
 
+def check(document: dict[str, Any], **published: Any) -> dict[str, Any]:
+    """Have the driver look whether a release could be brought here; nothing is written."""
+    try:
+        command = _command("check", document, published)
+    except NotPreparedError as error:
+        return error.answer
+    driver = _brought(document.get("files")).get(document["driver"])
+    if driver is None:
+        return {"missing": [document["driver"]]}
+    return _run([_python(), "-I", "-", "check", str(command["question"])], float(command["limit_s"]), driver)
+
+
 def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
     try:
         command = _command(verb, document, published)
@@ -277,15 +289,17 @@ def _sync(directory: str) -> None:
         os.close(descriptor)
 
 
-def _run(arguments: Sequence[str], limit_s: float) -> dict[str, Any]:
+def _run(arguments: Sequence[str], limit_s: float, source: bytes = b"") -> dict[str, Any]:
     # Lifecycle commands see what finds a supervisor, and nothing of what the minion runs with.
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment["PATH"] = os.environ.get("PATH") or DEFAULT_PATH
     # Files, not pipes: whatever a verb leaves running cannot keep us waiting for an end of output.
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(source)
+        stdin.seek(0)
         process = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             cwd="/",
