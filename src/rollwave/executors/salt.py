@@ -174,7 +174,9 @@ class SaltExecutor:
                 continue  # it waits for its publish, and a question would only wait behind it
             try:
                 found = await self.status(command)
-            except HostUnknownError:
+            except HostUnknownError as error:
+                if not asked.done() and isinstance(error, HostNotReadyError):
+                    raise unknown(command, error.message) from error  # it may have begun before that
                 if not asked.done():
                     raise
             if asked.done():

@@ -184,7 +184,10 @@ class SaltApi:
                     user, eauth = self._login["username"], self._login["eauth"]
                     raise self._error(f"user {user} cannot log in; check user, password and eauth ({eauth})")
                 response.raise_for_status()
-                self._token = str(response.json()["return"][0]["token"])
+                try:
+                    self._token = str(response.json()["return"][0]["token"])
+                except (ValueError, KeyError, IndexError, TypeError) as error:
+                    raise self._error("its answer to a login has no token; is it salt-api?") from error
             return self._token
 
     def _forget(self, token: str) -> None:

@@ -241,7 +241,8 @@ class SaltJobs:
             except SaltApiError as error:
                 if self._is_heard.is_set():
                     _LOG.warning("salt events are not heard; jobs are read back instead", reason=error.message)
-            self._is_heard.clear()
+            finally:
+                self._is_heard.clear()
             await asyncio.sleep(_STREAM_PAUSE_S)
 
     async def _follow(self, job: _Job) -> None:

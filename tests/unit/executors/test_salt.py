@@ -156,6 +156,10 @@ class TestTheModule:
 # -- The executor ------------------------------------------------------------------------------------------------------
 
 
+NEVER = object()
+"""The return is lost."""
+
+
 class Jobs:
     """Answers of minions, one after the other."""
 
@@ -163,9 +167,12 @@ class Jobs:
         self._answers = list(answers)
         self.files: list[Mapping[str, str]] = []
 
-    async def tell(self, *_told: object, files: Mapping[str, str], **_named: object) -> Any:
+    async def tell(self, *_told: object, files: Mapping[str, str], told: asyncio.Event, **_named: object) -> Any:
+        told.set()
         self.files.append(files)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer is NEVER:
+            await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -260,3 +267,24 @@ def test_servers_fetch_archives_where_they_are_told(command: HostCommand, url: s
         call(replace(command, plan=plan), jobs, "status", packages_url="https://packages/rw/")
 
     assert jobs.files[-1] == {plan_file(seen).sha256: plan_file(seen).content.decode()}
+
+
+def test_what_has_begun_is_not_failed_by_a_host_that_cannot_be_asked(command: HostCommand) -> None:
+    """Its files were changed meanwhile: the verb may have done everything, and somebody has to look."""
+    jobs = Jobs(NEVER, {"code": "host.file_changed", "message": "changed", "path": "/d.py"})
+
+    with pytest.raises(HostUnknownError, match="changed; its journal has to be read") as caught:
+        call(command, jobs, look_s=0.01)
+    assert caught.value.code == "host.unknown"
+
+
+def test_a_minion_that_answers_and_knows_nothing_is_asked_twice(command: HostCommand) -> None:
+    """A question may overtake the command."""
+    report = {"state": "absent", "code": "", "message": "", "running_version": None, "current_version": None}
+    told = report | {"detail": {}, "deployment": None, "attempt": command.attempt, "verb": "install"}
+    answer = {"exit_code": 0, "stdout": json.dumps(told), "stderr": ""}
+    jobs = Jobs(NEVER, answer)
+
+    with pytest.raises(HostUnknownError, match="knows nothing of it"):
+        call(command, jobs, look_s=0.01)
+    assert len(jobs.files) == 3
