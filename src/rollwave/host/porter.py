@@ -2,8 +2,8 @@
 The porter: runs the driver on a server that is reached through SSH, and fetches from the sender what is missing for it.
 
 It is sent along as an argument of Python, needs nothing but version 3.8 and the standard library, stays as long as its
-session does, and leaves nothing of itself behind. It takes one order after the other; each is carried out by a fork, so
-that Python's start and the driver's own are paid once per session and not once per command.
+session does, and leaves nothing of itself behind. It takes one order after the other; for each a fork of it becomes the
+driver, so that Python's start and the driver's own are paid once per session and not once per command.
 
 An order is a line of JSON on stdin: deploy_path, keys (text by file name: what is trusted, exactly), driver and plan
 (sha256), words (the driver's arguments), package (sha256, size and version where the sender has to bring it, or null).
@@ -40,59 +40,21 @@ class RefusalError(Exception):
 
 
 def main() -> int:
-    """Carry out orders until the sender goes, or one fails; return its exit code."""
+    """Carry out orders until the sender goes, or a driver fails; return its exit code."""
     os.chdir("/")
     os.umask(0o022)
     drivers: dict[str, Any] = {}
     for line in iter(sys.stdin.buffer.readline, b""):
-        order = json.loads(line.decode("ascii"))
-        load_driver(order, drivers)
-        child = os.fork()
-        if child == 0:
-            os._exit(carry_out(order, drivers))
-        status = os.waitpid(child, 0)[1]
-        if status:
-            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        exit_code = carry_out(json.loads(line.decode("ascii")), drivers)
+        if exit_code:
+            return exit_code
         say(done=True)
         load_what_comes_next()
     return 0
 
 
-def load_driver(order: dict[str, Any], drivers: dict[str, Any]) -> None:
-    """Load the driver that *order* names, where it is here and was not loaded before."""
-    if "driver" not in order or order["driver"] in drivers:
-        return
-    path = driver_path(order)
-    with contextlib.suppress(OSError):
-        source = read_bytes(path)
-        if hashlib.sha256(source).hexdigest() == order["driver"]:
-            names: dict[str, Any] = {"__name__": "rollwave_driver", "__file__": path}
-            exec(compile(source, path, "exec"), names)  # noqa: S102  we are its interpreter
-            drivers[order["driver"]] = names
-
-
-def load_what_comes_next() -> None:
-    """Import, while nobody waits, what the driver needs to talk to supervisors and health checks."""
-    import http.client  # noqa: F401
-    import subprocess  # noqa: F401
-
-
 def carry_out(order: dict[str, Any], drivers: dict[str, Any]) -> int:
-    """Carry out one order in a process of its own; return the exit code."""
-    exit_code = EXIT_BUG
-    try:
-        exit_code = obey(order, drivers)
-        sys.stdout.flush()
-    except Exception:  # noqa: BLE001  a bug: say so with its own exit code
-        sys.excepthook(*sys.exc_info())
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
-    return exit_code
-
-
-def obey(order: dict[str, Any], drivers: dict[str, Any]) -> int:
-    """Do what *order* says; return the driver's exit code."""
+    """Carry out one order; return the driver's exit code."""
     try:
         if "drain" in order:
             say(drained=drain(order["deploy_path"], wanted=order["drain"]))
@@ -105,12 +67,44 @@ def obey(order: dict[str, Any], drivers: dict[str, Any]) -> int:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         say(refuses=("host.disk_full" if is_full else "host.io_error", f"the operating system refused: {error}"))
         return 0
-    load_driver(order, drivers)
-    if order["words"][0] == "download" and not has_zstd():
-        import site
+    if order["driver"] not in drivers:
+        drivers[order["driver"]] = load_driver(driver_path(order))
+    child = os.fork()
+    if child == 0:
+        os._exit(drive(drivers[order["driver"]], order["words"]))
+    status = os.waitpid(child, 0)[1]
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
-        site.main()  # the driver looks for a third-party module then
-    return int(drivers[order["driver"]]["main"](order["words"]))
+
+def load_driver(path: str) -> dict[str, Any]:
+    """Return the names that the driver defines."""
+    names: dict[str, Any] = {"__name__": "rollwave_driver", "__file__": path}
+    exec(compile(read_bytes(path), path, "exec"), names)  # noqa: S102  we are its interpreter
+    return names
+
+
+def load_what_comes_next() -> None:
+    """Import, while nobody waits, what the driver needs to talk to supervisors and health checks."""
+    import http.client  # noqa: F401
+    import subprocess  # noqa: F401
+
+
+def drive(driver: dict[str, Any], words: list[str]) -> int:
+    """Be the driver; return its exit code."""
+    exit_code = EXIT_BUG
+    try:
+        if words[0] == "download" and not has_zstd():
+            import site
+
+            site.main()  # the driver looks for a third-party module then
+        exit_code = driver["main"](words)
+        sys.stdout.flush()
+    except Exception:  # noqa: BLE001  a bug: say so with its own exit code
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+    return exit_code
 
 
 def has_zstd() -> bool:
