@@ -35,6 +35,7 @@ from rollwave.settings_file import (
     SETTINGS_NAME,
     CaddySettings,
     DrainFileSettings,
+    Elbv2Settings,
     HaproxySettings,
     HttpSettings,
     NginxSettings,
@@ -384,7 +385,9 @@ def _groups_of(members: Sequence[Member]) -> Mapping[str, Group]:
     return {group.name: group for group in Group.objects.select_related("app").filter(name__in=names)}
 
 
-def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clock) -> Balancer:
+def _balancer(  # noqa: PLR0911  # one for each kind
+    settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clock
+) -> Balancer:
     match settings:
         case CaddySettings(admin=admin, membership="admin_api"):
             return CaddyBalancer(admin, clock=clock)
@@ -411,10 +414,21 @@ def _balancer(settings: BalancerSettings, *, drain_files: DrainFiles, clock: Clo
         case HttpSettings(url=url, secret_file=secret_file):
             key = _balancer_secret(Path(secret_file))
             return HttpBalancer(url, key=key, clock=clock, make_id=lambda: secrets.token_hex(16))
+        case Elbv2Settings(region=region):
+            return _elbv2(region, clock=clock)
         case DrainFileSettings(settle_s=settle_s):
             return DrainFileBalancer(
                 set_drain=drain_files.put, find_drained=drain_files.find, clock=clock, settle_s=settle_s
             )
+
+
+def _elbv2(region: str | None, *, clock: Clock) -> Balancer:
+    try:
+        from rollwave.balancers.elbv2 import Elbv2Balancer  # noqa: PLC0415  # an extra that need not be installed
+    except ImportError as error:
+        reason = f"kind elbv2 needs more than was installed: install rollwave[aws] ({error})"
+        raise SettingsInvalidError(path=Path(SETTINGS_NAME), key="balancers", reason=reason) from error
+    return Elbv2Balancer(region=region, clock=clock)
 
 
 def _balancer_secret(path: Path) -> bytes:

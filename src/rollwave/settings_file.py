@@ -119,7 +119,18 @@ class HttpSettings(_Section, frozen=True, tag_field="kind", tag="http"):
             raise ValueError(f"url is expected as https://HOST/PATH, and is {self.url!r}")
 
 
-BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings | NginxSettings | HttpSettings
+class Elbv2Settings(_Section, frozen=True, tag_field="kind", tag="elbv2"):
+    """
+    AWS load balancers, by their target groups; needs ``rollwave[aws]``. Credentials come from where AWS's clients look.
+
+    Attributes:
+        region: AWS region; None: that of the environment.
+    """
+
+    region: str | None = None
+
+
+BalancerSettings = CaddySettings | HaproxySettings | DrainFileSettings | NginxSettings | HttpSettings | Elbv2Settings
 """How to reach one balancer; ``kind`` tells which."""
 
 

@@ -9,6 +9,7 @@ from rollwave.settings_file import (
     MIN_LEASE_S,
     CaddySettings,
     DrainFileSettings,
+    Elbv2Settings,
     HaproxySettings,
     MetricsSettings,
     NginxSettings,
@@ -42,6 +43,9 @@ socket = "/run/haproxy.sock"
 [balancers.page]
 kind = "drain_file"
 settle_s = 5
+[balancers.aws]
+kind = "elbv2"
+region = "eu-central-1"
 [balancers.local]
 kind = "nginx"
 reload = ["sudo", "-n", "/usr/bin/systemctl", "reload", "nginx"]
@@ -92,6 +96,7 @@ def test_every_key_is_read(tmp_path):
         "edge": CaddySettings(admin="http://127.0.0.1:2019"),
         "lb": HaproxySettings(socket="/run/haproxy.sock"),
         "page": DrainFileSettings(settle_s=5),
+        "aws": Elbv2Settings(region="eu-central-1"),
         "local": NginxSettings(reload=("sudo", "-n", "/usr/bin/systemctl", "reload", "nginx")),
     }
     assert settings.executors == {
