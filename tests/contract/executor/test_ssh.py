@@ -179,6 +179,19 @@ class TestConnections:
 
         assert sessions_of(world, host) == 1
 
+    async def test_commands_one_after_the_other_start_nothing_anew(self, world: SshWorld) -> None:
+        """Neither a session nor a shell nor a Python: an idle porter takes the next order."""
+        prove = Order(host=world.host(), verb=HostVerb.PROVE)
+        await world.run(prove)
+        sshd = world.servers.of(prove.host).program
+        before = set(sshd._tree())
+
+        for attempt in (1, 2, 3):
+            await world.status(prove)
+            await world.run(Order(host=prove.host, verb=HostVerb.PROVE, attempt=attempt))
+
+        assert set(sshd._tree()) == before
+
     async def test_one_that_is_idle_for_long_is_closed(self, world: SshWorld) -> None:
         world.executor = access(world, idle_s=0.1)
         host = world.host()
