@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from demo.processes import LabError, Program, free_ports, until, until_interrupted
+from demo.processes import LabError, Program, free_ports, processes_of, until, until_interrupted
 from rollwave.host import salt_module_source
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class SaltLab:
         # Minions first, at once: one that is asked to end waits for its master.
         for program in [*self.minions.values(), self.api, self.master]:
             program.kill()
+        # A look into the job cache is a process of its own, which outlives the master by a moment.
+        until(lambda: not processes_of(self.folder), what=f"the end of what Salt started ({self.folder})")
 
     def restart_master(self) -> None:
         """Start the master again; return once it listens. Its minions find it by themselves, within seconds."""
