@@ -7,11 +7,13 @@ import heapq
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
+
+Ts = TypeVarTuple("Ts")
 
 EPOCH: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
 """When every simulation begins."""
@@ -38,17 +40,27 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """Runs what is ready, then jumps to the next timer. No file descriptors, no threads, no real time."""
 
     _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
         self._seconds = 0.0
+        # Tuples, because handles compare in Python; numbered, so that what is due at the same time runs in its order.
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_numbers = count()
         numbers = count()
         self.set_task_factory(lambda loop, coro, **kwargs: _Task(loop, coro, number=next(numbers), **kwargs))
 
     def time(self) -> float:
         """Return the virtual time in seconds since the beginning."""
         return self._seconds
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Have *callback* called at a time of this loop."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), handle))
+        return handle
 
     def resume(self, turns: Turns) -> None:
         """Give a stopped process its turns back: what became ready meanwhile runs now, in its order."""
@@ -57,15 +69,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         turns.parked.clear()
 
     def _run_once(self) -> None:
-        timers, ready = self._scheduled, self._ready
+        timers, ready = self._timers, self._ready
         if not ready:
             if not timers:
                 raise RuntimeError("nothing is left that could ever happen")
-            self._seconds = max(self._seconds, timers[0].when())
-        while timers and timers[0].when() <= self._seconds:
-            handle = heapq.heappop(timers)
-            handle._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001  # the loop owns its handles
-            ready.append(handle)
+            self._seconds = max(self._seconds, timers[0][0])
+        while timers and timers[0][0] <= self._seconds:
+            ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle.cancelled():
