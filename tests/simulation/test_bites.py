@@ -161,13 +161,6 @@ def held_stay_in_the_plan(patch):
     patch.setattr(progress, "STEPS", tuple(step for step in progress.STEPS if step is not progress._let_leave))
 
 
-def sleepers_call_balancers(patch):
-    async def sure(self):
-        self._check_recalled()
-
-    patch.setattr(runner._Chain, "_own", sure)
-
-
 BUGS = (
     late_brake,
     no_fence_in_the_store,
@@ -190,7 +183,6 @@ BUGS = (
     nobody_keeps_the_traffic,
     lost_messages_stay_lost,
     held_stay_in_the_plan,
-    sleepers_call_balancers,
 )
 
 

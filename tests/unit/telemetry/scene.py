@@ -51,15 +51,25 @@ class Scene:
         members = [one.member for one in self.world.store.wishes()]
         self.balancers = {"lb": FakeBalancer(self.clock, members)}
 
-    def engine(self, telemetry: Telemetry, *, make_queue=EmbeddedQueue, executor=None, owner="ann") -> Engine:
-        effects = Effects(executors={"local": executor or self.executor}, balancers=self.balancers, clock=self.clock)
+    def engine(
+        self,
+        telemetry: Telemetry,
+        *,
+        make_queue=EmbeddedQueue,
+        executor=None,
+        balancers=None,
+        offload=None,
+        owner="ann",
+    ) -> Engine:
+        balancers = balancers or self.balancers
+        effects = Effects(executors={"local": executor or self.executor}, balancers=balancers, clock=self.clock)
         return Engine(
             self.world.store,
             effects=effects,
-            balancers=self.balancers,
+            balancers=balancers,
             make_queue=make_queue,
             clock=self.clock,
-            offload=InPlace(),
+            offload=offload or InPlace(),
             owner=owner,
             telemetry=telemetry,
         )
