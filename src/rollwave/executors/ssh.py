@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from rollwave.executors.command_line import arguments_of
 from rollwave.executors.errors import HostNotReadyError, unknown
+from rollwave.executors.host_check import CHECK_LIMIT_S, check_arguments, parse_check
 from rollwave.executors.patience import Patience
 from rollwave.executors.plan_file import HashedFile, plan_file
 from rollwave.executors.report import parse_report
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from rollwave.executors.ssh_connections import SshAccess
-    from rollwave.ports.executor import Host, HostCommand, HostReport
+    from rollwave.ports.executor import Host, HostAnswer, HostCommand, HostQuestion, HostReport
 
 _KEPT_BYTES: Final = 256 * 1024
 """How much of a command's output is kept: the report is in its last line."""
@@ -77,6 +78,7 @@ class SshExecutor:
         self._keys = {f"{key_id}.pem": pem.decode("ascii") for key_id, pem in trusted_keys.items()}
         # Neither the account's environment nor its packages have a say; -S alone saves a third of the time.
         self._program = shlex.join([*sudo, python, "-I", "-S", "-c", porter])
+        self._python = (*sudo, python, "-I")
         self._login = SshLogin(access)
         self._parallel = parallel
         self._patience = patience
@@ -107,6 +109,26 @@ class SshExecutor:
             HostUnknownError: If the host did not say.
         """
         return await self._drain(host, wanted=None)
+
+    async def check(self, question: HostQuestion) -> HostAnswer:
+        """Have the driver look at the server; see `ChecksHosts.check`."""
+        # From stdin, in a session of its own: the server is left as it was.
+        program = shlex.join([*self._python, "-", *check_arguments(question)])
+        outlet, host = self._outlet(), question.host
+        try:
+            async with (
+                outlet.slots,
+                _told(host, outlet.connections, limit_s=CHECK_LIMIT_S),
+                outlet.connections.use(host) as connection,
+                asyncio.timeout(CHECK_LIMIT_S),
+            ):
+                done = await connection.run(program, input=self._driver.content, encoding=None)
+        except _BrokenError as error:
+            raise HostUnknownError(f"the check of {host.server}: {error}", server=host.server) from error
+        assert isinstance(done.stdout, bytes)
+        assert isinstance(done.stderr, bytes)
+        exit_code = -1 if done.exit_status is None else done.exit_status
+        return parse_check(question, exit_code=exit_code, stdout=done.stdout, stderr=done.stderr)
 
     async def close(self) -> None:
         """Close the connections of this event loop; a later command opens them again."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rollwave.ports.executor import Host
     from tests.contract.executor.world import World
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("world", ["fake", "local", "salt"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("world", ["fake", "local", "ssh", "salt"], indirect=True)]
 
 
 def question(world: World, host: Host) -> HostQuestion:
