@@ -109,7 +109,7 @@ class Embedded(Installation):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self._server = self._program("rollwave", "serve", "--port", "0")
+        self.server = self._program("rollwave", "serve", "--port", "0")
 
     @property
     def endpoint(self) -> str:
@@ -118,23 +118,23 @@ class Embedded(Installation):
 
     def start(self) -> None:
         """Start ``rollwave serve``, where it does not run; return once it answers."""
-        if self._server.is_running:
+        if self.server.is_running:
             return
         (self.data / "endpoint").unlink(missing_ok=True)
-        self._server.start()
+        self.server.start()
         until(self._is_up, what="the start of Rollwave")
 
     def _is_up(self) -> bool:
-        self._server.check()
+        self.server.check()
         return (self.data / "endpoint").exists() and answers(f"{self.endpoint}/health/ready")
 
     def stop(self) -> None:
         """Stop the server."""
-        self._server.stop()
+        self.server.stop()
 
     def crash(self, deployment: int) -> float:  # noqa: ARG002  # there is one engine for all
         """``kill -9`` the server; what it was doing on hosts goes on."""
-        self._server.crash()
+        self.server.crash()
         return time.time()
 
     def recover(self) -> None:

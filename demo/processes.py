@@ -135,7 +135,7 @@ class Program:
             return
         self.resume()
         with ExitStack() as stack:
-            tree = [stack.enter_context(_Handle(pid)) for pid in self._tree()]
+            tree = [stack.enter_context(_Handle(pid)) for pid in self.processes()]
             self._process.send_signal(self._stop_signal)
             deadline = time.monotonic() + timeout_s
             for one in tree:
@@ -153,7 +153,7 @@ class Program:
         # What is stopped starts nothing new, so none escapes.
         self.pause()
         with ExitStack() as stack:
-            tree = [stack.enter_context(_Handle(pid)) for pid in self._tree()]
+            tree = [stack.enter_context(_Handle(pid)) for pid in self.processes()]
             for one in tree:
                 one.kill()
             for one in tree:
@@ -169,15 +169,16 @@ class Program:
     def pause(self) -> None:
         """Let all of it stand still, by SIGSTOP, as a machine that hangs."""
         seen: set[int] = set()
-        while new := set(self._tree()) - seen:
+        while new := set(self.processes()) - seen:
             _signal(new, signal.SIGSTOP)
             seen |= new
 
     def resume(self) -> None:
         """Let all of it go on."""
-        _signal(self._tree(), signal.SIGCONT)
+        _signal(self.processes(), signal.SIGCONT)
 
-    def _tree(self) -> Iterator[int]:
+    def processes(self) -> Iterator[int]:
+        """Yield the numbers of all its processes that live, the first one first."""
         if self._process is not None and self.is_running:
             yield from _tree(self._process.pid)
 

@@ -24,7 +24,7 @@ from demo.processes import LabError, Program, free_ports, processes_of, until, u
 from rollwave.host import salt_module_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 BIN: Final = Path(__file__).resolve().parents[1] / ".venv-salt" / "bin"
 """Where ``./dev test`` puts Salt's programs."""
@@ -54,6 +54,7 @@ class SaltLab:
     Args:
         folder: Where all of it is; made where it does not exist. Sockets are below it, so its path must be short.
         minions: Their ids.
+        master: What is set otherwise in the master's configuration.
 
     Attributes:
         url: Of the API.
@@ -62,10 +63,11 @@ class SaltLab:
         minions: Their programs, by id.
     """
 
-    def __init__(self, folder: Path, minions: Iterable[str]) -> None:
+    def __init__(self, folder: Path, minions: Iterable[str], *, master: Mapping[str, Any] | None = None) -> None:
         if not installed():
             raise LabError(f"{BIN} has no Salt: run ./dev salt")
         self.folder = folder.absolute()
+        self._settings = dict(master or {})
         self.password = secrets.token_hex(16)
         self._publish_port, self._return_port, self._api_port = free_ports(3)
         self.url = f"http://127.0.0.1:{self._api_port}"
@@ -160,7 +162,8 @@ class SaltLab:
                     }
                 },
                 "publisher_acl_blacklist": {"modules": [FORBIDDEN]},
-            },
+            }
+            | self._settings,
         )
         for name in self.minions:
             home = self.folder / name
