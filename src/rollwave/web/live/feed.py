@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rollwave.web.json_text import encode
 from rollwave.web.live.cell import REST
 from rollwave.web.live.figures import Census, figures, is_working
-from rollwave.web.live.reel import RESET, Reel
+from rollwave.web.live.reel import RESET, Reel, event_of
 from rollwave.web.live.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -90,11 +90,6 @@ class Feed:
         self._is_ground_old = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="live release")
 
-    async def picture(self) -> tuple[int, bytes, tuple[int, ...]]:
-        """Return seq, cells and their batches; raises what the source raises."""
-        await self._until_ready()
-        return self._reel.seq, bytes(self._reel.cells), self._batches
-
     async def follow(self, since: int) -> AsyncIterator[bytes]:
         """
         Yield server-sent events for a page that knows everything up to event *since*.
@@ -104,20 +99,29 @@ class Feed:
         """
         await self._until_ready()
         yield RETRY
-        missed = self._reel.since(since)
-        if missed is None:
-            yield RESET
-            return
+        # From now on nothing is missed, while what was missed so far is looked up.
         viewer = Viewer()
-        viewer.give(b"".join(frame.text for frame in missed) + self._last_figures)
-        if self._reel.is_over or self._task.done():
-            viewer.end(END if self._reel.is_over else b"")
         self._viewers.add(viewer)
         try:
+            missed = await self._missed(since)
+            if missed is None:
+                yield RESET
+                return
+            yield missed + self._last_figures
+            if self._reel.is_over or self._task.done():
+                viewer.end(END if self._reel.is_over else b"")
             async for text in viewer.pieces():
                 yield text
         finally:
             self._viewers.discard(viewer)
+
+    async def _missed(self, since: int) -> bytes | None:
+        """Return what brings a page from event *since* here: of the last frames, else from the log; None: too much."""
+        frames = self._reel.since(since)
+        if frames is not None:
+            return b"".join(frame.text for frame in frames)
+        advance = await self._source.advance(since)
+        return None if advance is None else event_of(advance)
 
     async def _until_ready(self) -> None:
         ready = asyncio.ensure_future(self._ready.wait())

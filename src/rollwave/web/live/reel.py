@@ -10,8 +10,6 @@ from msgspec import Struct
 from rollwave.web.json_text import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rollwave.web.live.reading import Advance, Picture
 
 FRAMES: Final = 300
@@ -26,12 +24,10 @@ class Frame(Struct, frozen=True, kw_only=True):
     What is sent at once, the same bytes to everybody.
 
     Attributes:
-        after: Number of the newest event before it.
         seq: Number of the newest event in it.
         text: One or more server-sent events.
     """
 
-    after: int
     seq: int
     text: bytes
 
@@ -61,11 +57,9 @@ class Reel:
         self.is_over = advance.is_over
         if advance.seq == self.seq and not is_end:
             return None
-        flat: list[int] = []
-        for position, cell in advance.changes:
-            self.cells[position] = cell
-            flat += (position, cell)
-        frame = Frame(after=self.seq, seq=advance.seq, text=cells_event(advance.seq, flat))
+        for place, cell in advance.changes:
+            self.cells[place] = cell
+        frame = Frame(seq=advance.seq, text=event_of(advance))
         if len(self._frames) == self._frames.maxlen:
             self._first = self._frames[0].seq
         self._frames.append(frame)
@@ -79,6 +73,7 @@ class Reel:
         return [frame for frame in self._frames if frame.seq > seq]
 
 
-def cells_event(seq: int, flat: Sequence[int]) -> bytes:
+def event_of(advance: Advance) -> bytes:
     """Return the event that tells cells: place, state, place, state, and so on. Its id is the number to go on from."""
-    return b"id: %d\nevent: cells\ndata: %s\n\n" % (seq, encode(flat))
+    flat = [number for change in advance.changes for number in change]
+    return b"id: %d\nevent: cells\ndata: %s\n\n" % (advance.seq, encode(flat))

@@ -113,14 +113,27 @@ def test_figures_are_told_on_joining_and_at_the_end():
     assert b'"batches":[[0,0,0,0,0,0,0,1,0,0,0,0,0],[1,0,0,1,0,0,0,0,0,0,0,0,0]],"out":1' in b"".join(rest)
 
 
-def test_a_page_that_missed_too_much_is_told_to_begin_anew():
-    release = Release()
-    release.happen(0, Cell.DONE)
-
+def sent_to_one(release: Release) -> list[bytes]:
     async def run() -> list[bytes]:
         return await all_of(Feed(release, bell=Bell(), stopping=asyncio.Event()), 0)
 
-    assert asyncio.run(run()) == [RETRY, RESET]
+    return asyncio.run(asyncio.wait_for(run(), timeout=20))
+
+
+def test_what_a_page_missed_before_anybody_watched_is_in_the_log():
+    release = Release()
+    release.happen(2, Cell.DONE)
+    release.is_over = True
+
+    assert b"id: 1\nevent: cells\ndata: [2,7]\n\n" in b"".join(sent_to_one(release))
+
+
+def test_a_page_that_missed_too_much_is_told_to_begin_anew():
+    release = Release()
+    release.happen(0, Cell.DONE)
+    release.is_too_much = True
+
+    assert sent_to_one(release) == [RETRY, RESET]
 
 
 def test_too_much_at_once_lets_everybody_begin_anew():
@@ -138,10 +151,7 @@ def test_what_is_over_says_so_at_once():
     release = Release()
     release.is_over = True
 
-    async def run() -> list[bytes]:
-        return await all_of(Feed(release, bell=Bell(), stopping=asyncio.Event()), 0)
-
-    assert asyncio.run(run())[-1].endswith(END)
+    assert sent_to_one(release)[-1].endswith(END)
 
 
 def test_streams_end_when_the_server_stops():
@@ -166,7 +176,9 @@ def test_a_feed_that_nobody_watches_ends(monkeypatch):
     async def run() -> None:
         ended = asyncio.Event()
         feed = Feed(release, bell=Bell(), stopping=asyncio.Event(), on_end=ended.set)
-        await feed.picture()
+        watching = asyncio.create_task(all_of(feed, 0))
+        await asyncio.sleep(0)
+        watching.cancel()
         await ended.wait()
 
     asyncio.run(asyncio.wait_for(run(), timeout=20))
@@ -177,8 +189,5 @@ def test_a_source_that_breaks_says_so_to_who_asks():
         async def picture(self) -> Picture:
             raise LookupError("no such release")
 
-    async def run() -> None:
-        await Feed(Broken(), bell=Bell(), stopping=asyncio.Event()).picture()
-
     with pytest.raises(LookupError, match="no such release"):
-        asyncio.run(asyncio.wait_for(run(), timeout=20))
+        sent_to_one(Broken())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollwave.web.live.cell import Cell
 from rollwave.web.live.reading import Advance, Picture
-from rollwave.web.live.reel import Reel
+from rollwave.web.live.reel import Reel, event_of
 
 TARGETS = 5
 FRAMES = 3
@@ -68,7 +68,7 @@ steps = st.lists(
     st.one_of(
         changes,
         st.tuples(st.just("look"), st.integers(0, 1)),
-        st.tuples(st.just("connect"), st.integers(0, 1)),
+        st.tuples(st.just("connect"), st.integers(0, 1), st.booleans()),
         st.just(("cut",)),
         st.tuples(st.just("old snapshot"), st.integers(0, 3)),
     ),
@@ -91,8 +91,8 @@ def test_a_page_ends_with_the_truth_through_cuts_replays_and_two_servers(steps):
                 frame = reels[number].add(world.advance(reels[number].seq))
                 if frame and reels[number] is served_by:
                     page.take(frame.text)
-            case ("connect", number):
-                served_by, page = connected(page, reels[number])
+            case ("connect", number, has_log):
+                served_by, page = connected(page, reels[number], world if has_log else None)
             case ("cut",):
                 served_by = None
             case ("old snapshot", back):
@@ -107,12 +107,13 @@ def test_a_page_ends_with_the_truth_through_cuts_replays_and_two_servers(steps):
     assert all(list(reel.cells) == world.cells for reel in reels)
 
 
-def connected(page: Page, reel: Reel) -> tuple[Reel, Page]:
+def connected(page: Page, reel: Reel, world: World | None = None) -> tuple[Reel, Page]:
+    """Go on from what *page* knows: by the reel's frames, else by the log of *world*, else by a snapshot."""
     missed = reel.since(page.seq)
-    if missed is None:
+    if missed is None and world is None:
         return reel, snapshot_of(reel)
-    for frame in missed:
-        page.take(frame.text)
+    for text in [event_of(world.advance(page.seq))] if missed is None else [frame.text for frame in missed]:
+        page.take(text)
     return reel, page
 
 
