@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
 import django
 import pytest
+from django.conf import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 with mock.patch.dict(os.environ, ROLLWAVE_DATA="/nonexistent/rollwave"):
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rollwave.web.settings")
     django.setup()
+    # Static files have to be somewhere: gathered once for all tests, by their content.
+    settings.STATIC_ROOT = Path(tempfile.gettempdir()) / "rollwave-tests" / Path(settings.STATIC_ROOT).name
 
 
 def _use(path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from rollwave.settings_file import SETTINGS_NAME, read_settings
+from rollwave.web import static_files
 from rollwave.web.database import database
 
 DATA_DIR = Path(os.environ.get("ROLLWAVE_DATA", ".rollwave")).absolute()
@@ -21,10 +22,17 @@ LANGUAGE_CODE = "en"
 ALLOWED_HOSTS = ["*"]  # bound to a loopback address by default; the token is what admits
 ROOT_URLCONF = "rollwave.web.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["rollwave.store"]
+INSTALLED_APPS = [
+    "rollwave.store",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
 MIDDLEWARE = [
     "rollwave.web.request_lines.request_lines",
+    "rollwave.web.static_files.static_files",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "rollwave.web.methods.wrong_methods",
 ]
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -39,3 +47,40 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 SECRET_KEY = os.environ.get("ROLLWAVE_SECRET_KEY", "unused-until-there-are-sessions")
 
 DATABASES = {"default": database(DATA_DIR, read_settings(DATA_DIR / SETTINGS_NAME).database.url)}
+
+# The portal: its words, its files, its templates.
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_NAME = "rollwave_language"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LOCALE_PATHS = [Path(__file__).parent / "locale"]
+STATIC_URL = static_files.URL
+STATIC_ROOT = static_files.root(DATA_DIR)
+STATICFILES_DIRS = static_files.places()
+STATICFILES_FINDERS = ["rollwave.web.static_files.Finder"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "rollwave.web.static_files.Storage"},
+}
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+MESSAGE_TAGS = {20: "info", 25: "good", 30: "wait", 40: "bad"}
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+                "rollwave.web.portal.frame.frame",
+            ],
+            "libraries": {"frame": "rollwave.web.portal.tags"},
+            "builtins": [
+                "django.templatetags.i18n",
+                "django.templatetags.static",
+                "lucide.templatetags.lucide",
+                "rollwave.web.portal.tags",
+            ],
+        },
+    },
+]

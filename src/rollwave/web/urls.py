@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.urls import path
+from django.urls import include, path
 
 from rollwave.web import health, metrics
 from rollwave.web.api import make_api
@@ -24,6 +24,7 @@ urlpatterns = [
     path("readyz", health.ready),
     path("metrics", metrics.show),
     path("api/v1/", api.urls),
+    path("", include("rollwave.web.portal.urls")),
 ]
 
 

@@ -1,0 +1,1 @@
+"""The portal: the pages that people watch, decide and look back on. Views translate, they never decide."""
