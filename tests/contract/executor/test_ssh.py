@@ -184,13 +184,13 @@ class TestConnections:
         prove = Order(host=world.host(), verb=HostVerb.PROVE)
         await world.run(prove)
         sshd = world.servers.of(prove.host).program
-        before = set(sshd._tree())
+        before = set(sshd.processes())
 
         for attempt in (1, 2, 3):
             await world.status(prove)
             await world.run(Order(host=prove.host, verb=HostVerb.PROVE, attempt=attempt))
 
-        assert set(sshd._tree()) == before
+        assert set(sshd.processes()) == before
 
     async def test_one_that_is_idle_for_long_is_closed(self, world: SshWorld) -> None:
         world.executor = access(world, idle_s=0.1)
