@@ -308,6 +308,76 @@ class TracesSettings(_Section, frozen=True):
             raise ValueError("share is expected from 0 to 1")
 
 
+class WebSettings(_Section, frozen=True):
+    """
+    How people reach the portal.
+
+    Attributes:
+        url: Its address for people, such as ``https://rollwave.example``; None: whatever they type. With https, cookies
+            are sent over TLS alone and browsers are told to use nothing else.
+        hosts: Further names under which it may be asked for, beside that of ``url`` and this machine's own.
+        trusted_proxies: Addresses of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
+        session_hours: After how long without a request somebody has to sign in again.
+    """
+
+    url: str | None = None
+    hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    session_hours: int = 12
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no origin, and for sessions that never or at once end."""
+        if self.url is not None and not re.fullmatch(r"https?://[^/?#]+", self.url):
+            raise ValueError(f"url is expected as https://HOST or https://HOST:PORT, and is {self.url!r}")
+        if not 1 <= self.session_hours <= 720:
+            raise ValueError("session_hours is expected from 1 to 720")
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether people reach it over TLS."""
+        return self.url is not None and self.url.startswith("https:")
+
+
+class SsoSettings(_Section, frozen=True):
+    """
+    Single sign-on by OpenID Connect; see ``docs/accounts.md``.
+
+    Attributes:
+        issuer: Of the provider; ``/.well-known/openid-configuration`` below it has to answer. None: no single sign-on.
+        client_id: Who we are there.
+        client_secret_file: Path of the file with our secret; None: it is in ``ROLLWAVE_SSO_CLIENT_SECRET``, or the
+            provider asks for none.
+        scopes: What we ask to be told.
+        username_claim: The claim that becomes the name of the user.
+        groups_claim: The claim that lists the groups of the user.
+        roles: By the name of a group, the roles that its members have: ``"operator"``, ``"operator:shop"`` for an app,
+            ``"operator:shop/production"`` for an app in an environment; ``*`` is all of them.
+        label: What the button says.
+    """
+
+    issuer: str | None = None
+    client_id: str = ""
+    client_secret_file: str | None = None
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    username_claim: str = "preferred_username"
+    groups_claim: str = "groups"
+    roles: dict[str, tuple[str, ...]] = {}
+    label: str = "Single sign-on"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot work."""
+        if self.issuer is not None and not re.match(r"https://[^/]|http://(localhost|127\.0\.0\.1)[:/]", self.issuer):
+            raise ValueError(f"issuer is expected as https://HOST/PATH, and is {self.issuer!r}")
+        if self.issuer is not None and not self.client_id:
+            raise ValueError("client_id is missing")
+        for group, roles in self.roles.items():
+            for role in roles:
+                if not re.fullmatch(r"(viewer|operator|approver|admin)(:[^:/]+(/[^:/]+)?)?", role):
+                    raise ValueError(
+                        f"roles.{group} is expected as ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT, not {role!r}"
+                    )
+
+
 class LogSettings(_Section, frozen=True):
     """
     What is written to stderr.
@@ -326,7 +396,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     All settings; the defaults are those of an installation without a file.
 
     Attributes:
-        limits, engine, database, broker, log, metrics, traces: Tables of the same name.
+        limits, engine, database, broker, log, metrics, traces, web, sso: Tables of the same name.
         balancers: By the name that groups use, from ``[balancers.NAME]``.
         executors: By the name that groups use, from ``[executors.NAME]``; ``local`` is there without a table.
     """
@@ -338,6 +408,8 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
+    web: WebSettings = WebSettings()
+    sso: SsoSettings = SsoSettings()
     balancers: dict[str, BalancerSettings] = {}
     executors: dict[str, ExecutorSettings] = {}
 
@@ -350,6 +422,8 @@ _TABLES: Final[dict[str, Any]] = {
     "log": LogSettings,
     "metrics": MetricsSettings,
     "traces": TracesSettings,
+    "web": WebSettings,
+    "sso": SsoSettings,
 }
 
 _NAMED: Final[dict[str, Any]] = {"balancers": BalancerSettings, "executors": ExecutorSettings}
@@ -359,6 +433,7 @@ _VARIABLES: Final = {
     "ROLLWAVE_DATABASE_URL": ("database", "url"),
     "ROLLWAVE_BROKER_URL": ("broker", "url"),
     "ROLLWAVE_METRICS_PORT": ("metrics", "port"),
+    "ROLLWAVE_WEB_URL": ("web", "url"),
 }
 """
 Environment variables that win over a key of a table: passwords need not be in a file, and processes of one machine

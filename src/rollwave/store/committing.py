@@ -15,6 +15,7 @@ from rollwave.domain.model import Instance, Progress, Stage, Standing, Target
 from rollwave.domain.progress import next_due
 from rollwave.ports.store import Loaded, Transition
 from rollwave.store import codec, keys, leases
+from rollwave.store import decisions as audited
 from rollwave.store.dialect import execute, nested_recordset, pack, recordset
 from rollwave.store.loading import load
 from rollwave.store.log import Log
@@ -86,6 +87,14 @@ def commit(
     for loaded, decision in moving:
         log.add_facts(loaded.state.deployment.id, decision.facts, at=at)
     log.write()
+    for loaded, decision in moving:
+        audited.append(
+            decision.facts,
+            before=loaded.state.deployment,
+            after=decision.state.deployment,
+            deployment_id=loaded.state.deployment.id,
+            at=at,
+        )
     after = tuple(_after(loaded, decision) for loaded, decision in decisions)
     if all(times == 1 for times in moves.values()):
         return after

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from rollwave.domain import evolve
 from rollwave.domain.errors import CommandRepeatedError, DeploymentActiveError, NotFoundError
 from rollwave.domain.model import Entry, Standing
-from rollwave.store import codec, fleets, keys
+from rollwave.store import codec, decisions, fleets, keys
 from rollwave.store.deployments import active, follow
 from rollwave.store.dialect import execute, pack, recordset
 from rollwave.store.log import Log
@@ -81,4 +81,5 @@ def _insert(planned: Planned, *, at: datetime) -> int:
     log.add_facts(row.id, [planned], at=at)
     log.write()
     fleets.touch([group.id])
+    decisions.append([planned], before=None, after=begun, deployment_id=row.id, at=at)
     return row.id

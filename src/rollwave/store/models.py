@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from django.conf import settings
 from django.db import models
 
 from rollwave.domain.model import Course, Kind, Phase, Standing
@@ -161,6 +162,7 @@ class Deployment(models.Model):
     seq = models.PositiveBigIntegerField(default=0)
     actor = models.CharField(max_length=150)
     reason = models.TextField(blank=True, default="")
+    approved_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
 
@@ -267,20 +269,44 @@ class Event(models.Model):
 
 
 class AuditEntry(models.Model):
-    """What a person or a policy did, where it is no deployment's own event: holds, specs, packages, tokens."""
+    """
+    What a person or a policy did: who, from where, why, what was before and what after.
 
+    The entries are a chain: each carries a code over itself and the one before it; see `rollwave.store.audit`.
+    """
+
+    seq = models.PositiveBigIntegerField(unique=True, help_text="Place in the chain, from 1 and without a gap.")
     at = models.DateTimeField()
     actor = models.CharField(max_length=150)
+    token = models.CharField(max_length=150, blank=True, default="", help_text="The token that was used, if any.")
     action = models.CharField(max_length=60)
     subject = models.CharField(max_length=300)
+    app = models.CharField(max_length=63, blank=True, default="", db_index=True)
+    environment = models.CharField(max_length=63, blank=True, default="")
+    group = models.CharField(max_length=63, blank=True, default="", db_index=True)
+    address = models.CharField(max_length=64, blank=True, default="")
+    agent = models.CharField(max_length=200, blank=True, default="")
+    request_id = models.CharField(max_length=64, blank=True, default="")
     reason = models.TextField(blank=True, default="")
     data = models.JSONField(default=dict)
+    code = models.CharField(max_length=64)
 
     class Meta:
-        ordering: ClassVar = ["-id"]
+        ordering: ClassVar = ["-seq"]
 
     def __str__(self) -> str:
-        return f"{self.at} {self.actor} {self.action} {self.subject}"
+        return f"{self.seq} {self.at} {self.actor} {self.action} {self.subject}"
+
+
+class AuditHead(models.Model):
+    """The end of the audit chain, sealed: an entry that is missing there is missed."""
+
+    seq = models.PositiveBigIntegerField(default=0)
+    code = models.CharField(max_length=64, blank=True, default="")
+    seal = models.CharField(max_length=64, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.code}"
 
 
 class AcceptedCommand(models.Model):
@@ -300,12 +326,53 @@ class Token(models.Model):
 
     name = models.CharField(max_length=150, unique=True)
     digest = models.CharField(max_length=64, unique=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="tokens")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class Grant(models.Model):
+    """A role of a user or of a token, for an app and an environment; ``*`` is all of them."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="grants")
+    token = models.ForeignKey(Token, on_delete=models.CASCADE, null=True, related_name="grants")
+    role = models.CharField(max_length=20)
+    app = models.CharField(max_length=63, default="*")
+    environment = models.CharField(max_length=63, default="*")
+    from_groups = models.BooleanField(default=False, help_text="Given by single sign-on, and taken away by it.")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=False, token__isnull=True)
+                | models.Q(user__isnull=True, token__isnull=False),
+                name="grant_has_one_holder",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.app}/{self.environment}"
+
+
+class Identity(models.Model):
+    """Who a user is at the provider of single sign-on."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=300)
+    subject = models.CharField(max_length=255)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="one_user_per_identity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.issuer} {self.subject}"
 
 
 class Counter(models.Model):

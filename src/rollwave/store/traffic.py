@@ -15,10 +15,10 @@ from rollwave.domain.model import Entry, Progress, Stage, Standing
 from rollwave.domain.traffic import wants_traffic
 from rollwave.ports.balancer import Member
 from rollwave.ports.store import Wish, Wishes
-from rollwave.store import fleets, leases, rows
+from rollwave.store import audit, fleets, leases, rows
 from rollwave.store.deployments import active_of
 from rollwave.store.dialect import fetch
-from rollwave.store.models import FINAL_PHASES, AuditEntry, Group, Instance, Server, Target
+from rollwave.store.models import FINAL_PHASES, Group, Instance, Server, Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -28,20 +28,33 @@ if TYPE_CHECKING:
 def set_hold(instance_id: int, *, hold: bool, actor: str, reason: str, at: datetime) -> int | None:
     """Raise or clear an operator's hold; return the group's active deployment, if any. Raises NotFoundError."""
     try:
-        instance = Instance.objects.select_related("group", "server").get(id=instance_id)
+        instance = Instance.objects.select_related("group__app", "server").get(id=instance_id)
     except Instance.DoesNotExist:
         raise NotFoundError(kind="instance", name=instance_id) from None
     # First, as in every transaction that changes what a decision may look at: groups are locked before anything else.
     fleets.touch([instance.group_id])
-    instance.hold = hold
+    before, instance.hold = instance.hold, hold
     instance.hold_by = actor if hold else ""
     instance.hold_reason = reason if hold else ""
     instance.save(update_fields=["hold", "hold_by", "hold_reason"])
-    AuditEntry.objects.create(
-        at=at, actor=actor, action="hold" if hold else "unhold", subject=instance.name, reason=reason
-    )
     _recall([instance_id])
-    return next(iter(active_of([instance.group_id])), None)
+    active = next(iter(active_of([instance.group_id])), None)
+    audit.append([_hold_entry(instance, before=before, actor=actor, reason=reason, at=at)])
+    return active
+
+
+def _hold_entry(instance: Instance, *, before: bool, actor: str, reason: str, at: datetime) -> audit.Entry:
+    return audit.Entry(
+        at=at,
+        actor=actor,
+        action="hold" if instance.hold else "unhold",
+        subject=instance.name,
+        reason=reason,
+        app=instance.group.app.name,
+        environment=instance.group.environment,
+        group=instance.group.name,
+        data={"before": {"hold": before}, "after": {"hold": instance.hold}},
+    )
 
 
 def set_offline(server: str, *, offline: bool, actor: str, reason: str, at: datetime) -> list[int]:
@@ -51,14 +64,15 @@ def set_offline(server: str, *, offline: bool, actor: str, reason: str, at: date
     except Server.DoesNotExist:
         raise NotFoundError(kind="server", name=server) from None
     fleets.touch_servers([row.id])
-    row.offline = offline
+    before, row.offline = row.offline, offline
     row.save(update_fields=["offline"])
-    AuditEntry.objects.create(
-        at=at, actor=actor, action="offline" if offline else "online", subject=server, reason=reason
-    )
     on_it = Instance.objects.filter(server=row)
     _recall(list(on_it.values_list("id", flat=True)))
-    return active_of(set(on_it.values_list("group_id", flat=True)))
+    active = active_of(set(on_it.values_list("group_id", flat=True)))
+    action = "offline" if offline else "online"
+    data = {"before": {"offline": before}, "after": {"offline": offline}}
+    audit.append([audit.Entry(at=at, actor=actor, action=action, subject=server, reason=reason, data=data)])
+    return active
 
 
 def _recall(instance_ids: Collection[int]) -> None:

@@ -20,6 +20,7 @@ from rollwave.domain.errors import (
 from rollwave.domain.model import BrakeCause, Kind, PackageRef
 from rollwave.ports.store import CommandKey
 from rollwave.store.models import FINAL_PHASES, Deployment, Group, Package
+from rollwave.web import access
 from rollwave.web.context import services
 from rollwave.web.fields import merged
 from rollwave.web.problems import did_you_mean
@@ -57,7 +58,7 @@ def command_key(key: str | None, request: HttpRequest, body: BaseModel | None) -
     """Return what makes this request happen at most once; None where the client named no key."""
     if key is None:
         return None
-    actor = str(getattr(request, "auth", ""))
+    actor = access.principal_of(request).name
     content = "" if body is None else body.model_dump_json(exclude_unset=True)
     parts = "\n".join((actor, str(request.method), request.path, content))
     return CommandKey(key=key, digest=hashlib.sha256(parts.encode()).hexdigest())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from django.http import HttpResponse
 
 from rollwave.telemetry.prometheus import CONTENT_TYPE
-from rollwave.web.api.auth import BearerToken
+from rollwave.web.access import Permission
+from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import error_response, translated
 from rollwave.web.context import services
 from rollwave.web.refusals import UnauthorizedError
@@ -15,13 +16,13 @@ from rollwave.web.refusals import UnauthorizedError
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-_admit = BearerToken()
+_ADMITTED = needs(Permission.VIEW)
 
 
 def show(request: HttpRequest) -> HttpResponse:
     """Answer with every metric. Without a database nobody can be admitted: `[metrics] port` answers even then."""
     try:
-        holder = _admit(request)
+        holder = next(filter(None, (admit(request) for admit in _ADMITTED)), None)
     except Exception as error:  # noqa: BLE001  # told in the form of every other error, and logged there
         return error_response(translated(error, request))
     if holder is None:

@@ -24,6 +24,32 @@ class UnauthorizedError(RollwaveError):
         )
 
 
+class ForbiddenError(RollwaveError):
+    """Whoever asks is known, and may not do this."""
+
+    code = "auth.forbidden"
+
+    def __init__(self, *, actor: str, permission: str, app: str | None = None, environment: str | None = None) -> None:
+        of_app = f" for {app}" if app else ""
+        there = f" in {environment}" if environment else ""
+        super().__init__(
+            f"{actor} lacks the permission {permission!r}{of_app}{there}; somebody who may manage can grant a role",
+            actor=actor,
+            permission=permission,
+            app=app,
+            environment=environment,
+        )
+
+
+class CsrfError(RollwaveError):
+    """A session's request without the proof that it comes from a page of ours."""
+
+    code = "auth.csrf"
+
+    def __init__(self) -> None:
+        super().__init__("the request carries a session and no valid X-CSRFToken; reload the page, or use a token")
+
+
 class MalformedRequestError(RollwaveError):
     """The body is not the JSON that it should be, or a header cannot be read."""
 
@@ -91,12 +117,12 @@ class TokenExistsError(RollwaveError):
 
 
 class LastTokenError(RollwaveError):
-    """Without the last token nobody could ask for anything any more."""
+    """Without this token nobody could manage anything any more."""
 
     code = "token.last"
 
     def __init__(self, *, name: str) -> None:
-        super().__init__(f"{name!r} is the last token that is valid; make another one first", name=name)
+        super().__init__(f"{name!r} is the last that may manage everything; make another one first", name=name)
 
 
 class UnavailableError(RollwaveError):

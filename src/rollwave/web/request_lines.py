@@ -37,6 +37,7 @@ def request_lines(
         request_id = given if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
         clear_contextvars()
         bind_contextvars(request_id=request_id)
+        request.request_id = request_id  # type: ignore[attr-defined]  # ours
         began = monotonic()
         response = await get_response(request)
         response[HEADER] = request_id
@@ -46,7 +47,7 @@ def request_lines(
                 method=request.method,
                 path=request.path,
                 status=response.status_code,
-                actor=getattr(request, "auth", None),
+                actor=getattr(getattr(request, "principal", None), "name", None),
                 seconds=round(monotonic() - began, 4),
             )
         return response

@@ -1,4 +1,4 @@
-"""API tokens: random, shown once, stored as a digest."""
+"""API tokens: random, shown once, stored as a digest; each has grants of its own, and most have an owner."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Final
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from rollwave.domain.errors import NotFoundError
+from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.store import audit
 from rollwave.store.dialect import alone
-from rollwave.store.models import AuditEntry, Token
+from rollwave.store.models import Token
+from rollwave.web import access
+from rollwave.web.access import Grant, Place, Principal, Role, check, grants_of
 from rollwave.web.refusals import LastTokenError, TokenExistsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
+
+    from django.contrib.auth.models import User
 
 FIRST_NAME: Final = "admin"
 """Name of the token that is made at the first start."""
@@ -40,28 +46,68 @@ def new_value() -> str:
     return _PREFIX + secrets.token_urlsafe(32)
 
 
-def holder_of(value: str, *, now: datetime) -> str | None:
-    """Return the name of the token *value*; None where it is not valid."""
-    token = Token.objects.filter(_valid(now), digest=digest_of(value)).first()
-    if token is None:
+def principal_of(value: str, *, now: datetime) -> Principal | None:
+    """Return who the token *value* stands for; None where it is not valid, or its owner may not sign in any more."""
+    token = Token.objects.select_related("owner").filter(_valid(now), digest=digest_of(value)).first()
+    if token is None or (token.owner is not None and not token.owner.is_active):
         return None
     if token.last_used_at is None or now - token.last_used_at > _USE_RESOLUTION:
         Token.objects.filter(pk=token.pk).update(last_used_at=now)
-    return token.name
+    own = grants_of(token_id=token.pk)
+    if token.owner is None:
+        return Principal(name=token.name, token=token.name, limits=(own,))
+    limits = (own, grants_of(user_id=token.owner.pk))
+    return Principal(name=token.owner.get_username(), user_id=token.owner.pk, token=token.name, limits=limits)
 
 
-def make(name: str, *, actor: str, now: datetime, expires_at: datetime | None) -> tuple[Token, str]:
+def make(
+    name: str,
+    *,
+    maker: Principal,
+    owner: User | None,
+    grants: Sequence[Grant],
+    now: datetime,
+    expires_at: datetime | None,
+) -> tuple[Token, str]:
     """
     Make a token; return it and its value, which nobody can read again.
 
+    Args:
+        name: Its name.
+        maker: Who makes it: it gets no more than they have themselves.
+        owner: Whose it is, which holds it to what they may; None for nobody's.
+        grants: What it may do.
+        now: The time.
+        expires_at: When it ends; None for never.
+
     Raises:
         TokenExistsError: If the name is taken.
+        ForbiddenError: If *maker* lacks something of *grants*, or is a token that ends before *expires_at*.
     """
+    for grant in grants:
+        for permission in grant.role.permissions:
+            check(maker, permission, [Place(grant.app, grant.environment)])
+    if maker.token is not None:
+        own_end = Token.objects.get(name=maker.token).expires_at
+        if own_end is not None and (expires_at is None or expires_at > own_end):
+            raise InvalidValueError(
+                field="expires_at",
+                value=expires_at and expires_at.isoformat(),
+                expected=f"at most {own_end.isoformat()}, when the token that asks ends itself",
+            )
     value = new_value()
     try:
         with transaction.atomic():
-            token = Token.objects.create(name=name, digest=digest_of(value), created_at=now, expires_at=expires_at)
-            AuditEntry.objects.create(at=now, actor=actor, action="token.created", subject=f"token/{name}")
+            token = Token.objects.create(
+                name=name, digest=digest_of(value), owner=owner, created_at=now, expires_at=expires_at
+            )
+            access.give(grants, token_id=token.pk)
+            after = {
+                "owner": owner and owner.get_username(),
+                "grants": [access.to_text(one) for one in grants],
+                "expires_at": expires_at and expires_at.isoformat(),
+            }
+            _log("token.created", name, actor=maker.name, now=now, after=after)
     except IntegrityError as error:
         raise TokenExistsError(name=name) from error
     return token, value
@@ -73,16 +119,21 @@ def delete(name: str, *, actor: str, now: datetime) -> None:
 
     Raises:
         NotFoundError: If there is no such token.
-        LastTokenError: If no valid one would be left.
+        LastTokenError: If nobody could manage anything any more.
     """
     with transaction.atomic():
-        alone("tokens")
-        if not Token.objects.filter(name=name).exists():
+        alone("people")
+        token = Token.objects.filter(name=name).first()
+        if token is None:
             raise NotFoundError(kind="token", name=name)
-        if not Token.objects.filter(_valid(now)).exclude(name=name).exists():
+        token.delete()
+        if not access.somebody_manages(now=now):
             raise LastTokenError(name=name)
-        Token.objects.filter(name=name).delete()
-        AuditEntry.objects.create(at=now, actor=actor, action="token.deleted", subject=f"token/{name}")
+        _log("token.deleted", name, actor=actor, now=now)
+
+
+def _log(action: str, name: str, *, actor: str, now: datetime, **data: object) -> None:
+    audit.append([audit.Entry(at=now, actor=actor, action=action, subject=f"token/{name}", data=data)])
 
 
 def make_first(path: Path, *, now: datetime) -> bool:
@@ -95,7 +146,7 @@ def make_first(path: Path, *, now: datetime) -> bool:
         Whether one was made.
     """
     with transaction.atomic():
-        alone("tokens")
+        alone("people")
         return _make_first(path, now=now)
 
 
@@ -110,8 +161,9 @@ def _make_first(path: Path, *, now: datetime) -> bool:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    Token.objects.create(name=FIRST_NAME, digest=digest_of(path.read_text().strip()), created_at=now)
-    AuditEntry.objects.create(at=now, actor="rollwave", action="token.created", subject=f"token/{FIRST_NAME}")
+    token = Token.objects.create(name=FIRST_NAME, digest=digest_of(path.read_text().strip()), created_at=now)
+    access.give([Grant(role=Role.ADMIN)], token_id=token.pk)
+    _log("token.created", FIRST_NAME, actor="rollwave", now=now)
     return True
 
 

@@ -99,8 +99,8 @@ def test_the_document_is_served_by_ourselves_and_needs_no_token(served):
     for name in named:
         assert any(one["operationId"].endswith(name) for one in operations), name
     for operation in operations:
-        assert {"401", "500", "503"} <= set(operation["responses"])
-        assert operation["security"] == [{"BearerToken": []}]
+        assert {"401", "403", "500", "503"} <= set(operation["responses"])
+        assert operation["security"] == [{"BearerToken": []}, {"SessionCookie": []}]
     assert "http://" not in str(content)
     assert "https://" not in str(content)
 

@@ -55,7 +55,7 @@ def test_statuses_are_statuses():
 def test_a_route_declares_what_it_names_and_what_any_route_can_meet():
     declared = answers(errors.NotFoundError, errors.EmptyGroupError, ok=list[int])
 
-    assert declared == {200: list[int], **dict.fromkeys((404, 409, 401, 500, 503), ErrorOut)}
+    assert declared == {200: list[int], **dict.fromkeys((404, 409, 401, 403, 500, 503), ErrorOut)}
 
 
 def test_an_answer_tells_code_message_field_and_facts():

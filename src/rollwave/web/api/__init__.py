@@ -5,11 +5,13 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.errors import ValidationErrorContext
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 from ninja.renderers import BaseRenderer
 
 from rollwave.web.api import apps, audit, deployments, errors, events, groups, packages, plans, servers, spec, targets
 from rollwave.web.api import tokens as token_routes
-from rollwave.web.api.auth import BearerToken
+from rollwave.web.api.auth import Undeclared
 from rollwave.web.json_text import encode
 from rollwave.web.problems import problems_of
 from rollwave.web.refusals import InvalidRequestError
@@ -23,8 +25,23 @@ class _Json(BaseRenderer):
         return encode(data)
 
 
+class _Schema(OpenAPISchema):
+    """The document, which names the permission that each operation needs."""
+
+    def operation_details(self, operation: Operation) -> dict[str, Any]:
+        details: dict[str, Any] = super().operation_details(operation)
+        needed = {one.need.permission.value for one in operation.auth_callbacks if hasattr(one, "need")}
+        return {**details, "x-permission": needed.pop()} if needed else details
+
+
 class Api(NinjaAPI):
     """Ninja, with the problems of a request told in our own form."""
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        """Return the OpenAPI document."""
+        return _Schema(self, self.get_root_path(path_params or {}) if path_prefix is None else path_prefix)
 
     def get_content_type(self) -> str:
         """Return the type of every answer: JSON has one encoding and no parameter that names it."""
@@ -47,7 +64,7 @@ def make_api() -> Api:
         version="1",
         description="Releases to a fleet of servers, batch by batch, without users noticing. See docs/api.md.",
         urls_namespace="api-v1",
-        auth=BearerToken(),
+        auth=Undeclared(),
         renderer=_Json(),
         docs_url=None,
     )

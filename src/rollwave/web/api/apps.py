@@ -5,6 +5,8 @@ from ninja import Router
 
 from rollwave.domain.errors import NotFoundError
 from rollwave.store.models import App
+from rollwave.web.access import Permission, of_app, principal_of, within
+from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, found
 
@@ -19,14 +21,14 @@ class AppOut(Output):
     groups: list[str]
 
 
-@router.get("", response=answers(ok=list[AppOut]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[AppOut]))
 def list_apps(request: HttpRequest) -> list[AppOut]:
     """List all apps."""
-    del request
-    return [_shown(row) for row in App.objects.prefetch_related("groups")]
+    seen = within(principal_of(request), Permission.VIEW, app="name")
+    return [_shown(row) for row in App.objects.filter(seen).prefetch_related("groups")]
 
 
-@router.get("/{name}", response=answers(NotFoundError, ok=AppOut))
+@router.get("/{name}", auth=needs(Permission.VIEW, of_app), response=answers(NotFoundError, ok=AppOut))
 def read_app(request: HttpRequest, name: str) -> AppOut:
     """Read one app."""
     del request

@@ -1,15 +1,24 @@
 """The audit log: one timeline of what people and policies did, to the fleet and to deployments."""
 
+import csv
+import re
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from io import StringIO
+from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest
-from ninja import Query, Router
+from asgiref.sync import sync_to_async
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Query, Router, Schema
 from pydantic import Field
 
 from rollwave.domain import facts
-from rollwave.store import codec
-from rollwave.store.models import AuditEntry, Event, Instance
+from rollwave.domain.errors import InvalidValueError
+from rollwave.store import audit, decisions
+from rollwave.store.models import AuditEntry, Instance
+from rollwave.web.access import Permission, Principal, everywhere, may, principal_of, within
+from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time
 from rollwave.web.json_text import encode
@@ -18,105 +27,170 @@ from rollwave.web.story import Names, sentence
 
 router = Router(tags=["audit"])
 
-_COMMANDS = (facts.Planned, facts.CommandAccepted, facts.BakeApproved, facts.BakeCondemned, facts.Braked)
-"""The facts of a deployment that name who brought them about."""
-
 
 class AuditOut(Output):
     """Something that was done."""
 
+    seq: int = Field(description="Place in the chain, from 1 and without a gap.")
     at: Time
     actor: str
+    token: str = Field(description="Name of the token that was used; empty for a session, or the engine's own doing.")
     action: str = Field(description="deployment.planned, deployment.brake, instance.hold, spec.applied, ...")
-    subject: str = Field(description="deployment/12, instance/shop/s1:8080, package/shop/1.2, ...")
-    group: str | None = Field(description="Group of the deployment.")
+    subject: str = Field(description="deployment/12, shop/s1:8080, package/shop/1.2, token/ci, user/maria, ...")
+    app: str
+    environment: str
+    group: str | None = Field(description="Group of the deployment or the instance.")
+    address: str = Field(description="Where the request came from.")
+    agent: str = Field(description="What the client calls itself.")
+    request_id: str
     reason: str
     sentence: str
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(description="What was `before`, and what `after`.")
+    code: str = Field(description="Over this entry and the code before it.")
 
 
-@router.get("", response=answers(InvalidRequestError, ok=list[AuditOut]))
+class FlawOut(Output):
+    """Something that is wrong with the chain."""
+
+    seq: int
+    what: str
+
+
+class VerdictOut(Output):
+    """What became of a look at the whole chain."""
+
+    intact: bool
+    count: int
+    head: str = Field(description="The end of the chain; keep it elsewhere, and name it at the next look.")
+    flaws: list[FlawOut]
+
+
+class Wanted(Schema):
+    """Which entries."""
+
+    subject: str | None = Field(default=None, description="A group, or the beginning of a subject.")
+    actor: str | None = None
+    since: datetime | None = None
+    before: int | None = Field(default=None, description="Only entries before this place: for the next page.")
+
+
+@router.get("", auth=needs(Permission.VIEW), response=answers(InvalidRequestError, ok=list[AuditOut]))
 def read_audit(
-    request: HttpRequest,
-    subject: str | None = None,
-    actor: str | None = None,
-    since: datetime | None = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    request: HttpRequest, wanted: Query[Wanted], limit: Annotated[int, Query(ge=1, le=1_000)] = 100
 ) -> list[AuditOut]:
     """
-    Read the timeline, the newest first.
+    Read the timeline, the newest first: what concerns the apps and environments that whoever asks may see.
 
     *subject* is the beginning of a subject, or the name of a group: then everything that was done to its deployments.
     """
+    return shown(list(selected(principal_of(request), wanted)[:limit]))
+
+
+@router.get(
+    "/export",
+    auth=needs(Permission.MANAGE, everywhere),
+    response=answers(InvalidRequestError, ok=Any),
+    openapi_extra={
+        "responses": {
+            200: {
+                "content": {
+                    "text/csv": {"schema": {"type": "string"}},
+                    "application/jsonl": {"schema": {"type": "string"}},
+                }
+            }
+        }
+    },
+)
+def export_audit(
+    request: HttpRequest, wanted: Query[Wanted], form: Literal["csv", "jsonl"] = "jsonl"
+) -> StreamingHttpResponse:
+    """Export the timeline, the oldest first: every field of every entry, as JSON lines or CSV."""
+    return exported(principal_of(request), wanted, form=form)
+
+
+@router.get("/verify", auth=needs(Permission.MANAGE, everywhere), response=answers(InvalidValueError, ok=VerdictOut))
+def verify_audit(request: HttpRequest, head: str | None = None) -> VerdictOut:
+    """Look at the whole chain: whether an entry was changed, dropped or inserted. *head* is that of an earlier look."""
     del request
-    merged = [*_entries(subject, actor, since, limit), *_of_deployments(subject, actor, since, limit)]
-    return sorted(merged, key=lambda one: one.at, reverse=True)[:limit]
+    if head is not None and not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]*", head):
+        raise InvalidValueError(field="head", value=head, expected="SEQ:CODE, as an earlier look named it")
+    verdict = audit.verify(known_head=head)
+    flaws = [FlawOut(seq=one.seq, what=one.what) for one in verdict.flaws]
+    return VerdictOut(intact=not flaws, count=verdict.count, head=verdict.head, flaws=flaws)
 
 
-def _entries(subject: str | None, actor: str | None, since: datetime | None, limit: int) -> list[AuditOut]:
-    rows = AuditEntry.objects.order_by("-at", "-id")
-    if subject is not None:
-        rows = rows.filter(subject__startswith=subject)
-    if actor is not None:
-        rows = rows.filter(actor=actor)
-    if since is not None:
-        rows = rows.filter(at__gte=since)
+def selected(principal: Principal, wanted: Wanted) -> QuerySet[AuditEntry]:
+    """Return the wanted entries that *principal* may see, the newest first."""
+    rows = AuditEntry.objects.order_by("-seq")
+    if not may(principal, Permission.VIEW):
+        rows = rows.filter(within(principal, Permission.VIEW, app="app", environment="environment")).exclude(app="")
+    if wanted.subject is not None:
+        name = wanted.subject.removeprefix("group/")
+        rows = rows.filter(Q(subject__startswith=wanted.subject) | Q(group=name))
+    if wanted.actor is not None:
+        rows = rows.filter(actor=wanted.actor)
+    if wanted.since is not None:
+        rows = rows.filter(at__gte=wanted.since)
+    if wanted.before is not None:
+        rows = rows.filter(seq__lt=wanted.before)
+    return rows
+
+
+def shown(rows: Sequence[AuditEntry]) -> list[AuditOut]:
+    """Return entries with their sentences."""
+    told = {row.seq: decisions.fact_of(row.data["kind"], row.data["fact"]) for row in rows if "fact" in row.data}
+    named = {one for fact in told.values() if isinstance(fact, facts.BakeApproved) for one, _ in fact.attempts}
+    places = Instance.objects.filter(id__in=named).values_list("id", "server__name", "port")
+    names = Names({instance_id: f"{server}:{port}" for instance_id, server, port in places})
     return [
         AuditOut(
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            subject=row.subject,
-            group=None,
-            reason=row.reason,
-            sentence=f"{row.actor}: {row.action} {row.subject}" + (f": {row.reason}" if row.reason else ""),
-            data=row.data,
+            **{name: getattr(row, name) for name in _COLUMNS},
+            group=row.group or None,
+            sentence=sentence(told[row.seq], names) if row.seq in told else _plain_sentence(row),
         )
-        for row in rows[:limit]
+        for row in rows
     ]
 
 
-def _of_deployments(subject: str | None, actor: str | None, since: datetime | None, limit: int) -> list[AuditOut]:
-    kinds = [kind.__name__ for kind in _COMMANDS]
-    rows = Event.objects.filter(kind__in=kinds).select_related("deployment__group").order_by("-at", "-id")
-    if subject is not None:
-        kind, _, name = subject.partition("/")
-        if kind == "deployment" and name.isdecimal():
-            rows = rows.filter(deployment_id=int(name))
+def exported(principal: Principal, wanted: Wanted, *, form: str) -> StreamingHttpResponse:
+    """Return the wanted entries as a file, the oldest first."""
+    kind = {"csv": "text/csv", "jsonl": "application/jsonl"}[form]
+    headers = {"Content-Disposition": f'attachment; filename="rollwave-audit.{form}"'}
+    return StreamingHttpResponse(_lines(principal, wanted, form), content_type=kind, headers=headers)
+
+
+async def _lines(principal: Principal, wanted: Wanted, form: str) -> AsyncIterator[str]:
+    """Give the file in pages: the log may be longer than the memory."""
+    last = 0
+    if form == "csv":
+        yield _csv([list(AuditOut.model_fields)])
+    while page := await sync_to_async(_page)(principal, wanted, last):
+        last = page[-1].seq
+        told = [one.model_dump(mode="json") for one in page]
+        if form == "csv":
+            yield _csv([[_cell(value) for value in one.values()] for one in told])
         else:
-            rows = rows.filter(deployment__group__name=name if kind == "group" else subject)
-    if actor is not None:
-        # Inside a JSON string every quote is escaped, so this can only be the field itself.
-        rows = rows.filter(data__contains=f'"actor":{encode(actor).decode()}')
-    if since is not None:
-        rows = rows.filter(at__gte=since)
-    found = [(row, codec.event(row.kind, row.data)) for row in rows[:limit]]
-    named = {one for _, fact in found if isinstance(fact, facts.BakeApproved) for one, _ in fact.attempts}
-    places = Instance.objects.filter(id__in=named).values_list("id", "server__name", "port")
-    names = Names({instance_id: f"{server}:{port}" for instance_id, server, port in places})
-    return [_shown(row, fact, names) for row, fact in found]
+            yield "".join(encode(one).decode() + "\n" for one in told)
 
 
-def _shown(row: Event, fact: Any, names: Names) -> AuditOut:
-    return AuditOut(
-        at=row.at,
-        actor=fact.actor,
-        action=f"deployment.{_action_of(fact)}",
-        subject=f"deployment/{row.deployment_id}",
-        group=row.deployment.group.name,
-        reason=getattr(fact, "reason", ""),
-        sentence=sentence(fact, names),
-        data={"seq": row.seq, "kind": row.kind},
-    )
+def _page(principal: Principal, wanted: Wanted, last: int) -> list[AuditOut]:
+    return shown(list(selected(principal, wanted).filter(seq__gt=last).order_by("seq")[:1_000]))
 
 
-def _action_of(fact: Any) -> str:
-    if isinstance(fact, facts.CommandAccepted):
-        return fact.action.value
-    names: dict[type, str] = {
-        facts.Planned: "planned",
-        facts.BakeApproved: "bake_approved",
-        facts.BakeCondemned: "bake_condemned",
-        facts.Braked: "braked",
-    }
-    return names[type(fact)]
+def _csv(rows: list[list[Any]]) -> str:
+    text = StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else encode(value).decode()
+    # A spreadsheet takes these for a formula, and runs it.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _plain_sentence(row: AuditEntry) -> str:
+    return f"{row.actor}: {row.action} {row.subject}" + (f": {row.reason}" if row.reason else "")
+
+
+_COLUMNS = tuple(name for name in AuditOut.model_fields if name not in {"group", "sentence"})

@@ -16,7 +16,8 @@ from rollwave.domain.model import Kind, Standing, Target
 from rollwave.domain.status import Status, summarize
 from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web import commands
-from rollwave.web.api.auth import actor_of
+from rollwave.web.access import Permission, of_deployment, principal_of, within
+from rollwave.web.api.auth import actor_of, check_group, needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found, value_of
 from rollwave.web.context import services
@@ -129,7 +130,7 @@ _PLAN_ERRORS = (
 )
 
 
-@router.get("", response=answers(InvalidRequestError, ok=list[DeploymentBrief]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(InvalidRequestError, ok=list[DeploymentBrief]))
 def list_deployments(
     request: HttpRequest,
     group: str | None = None,
@@ -138,8 +139,8 @@ def list_deployments(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
 ) -> list[DeploymentBrief]:
     """List deployments, the newest first; *before* an id for the next page."""
-    del request
-    rows = _rows()
+    seen = within(principal_of(request), Permission.VIEW, app="group__app__name", environment="group__environment")
+    rows = _rows().filter(seen)
     if group is not None:
         rows = rows.filter(group__name=group)
     if active is not None:
@@ -149,11 +150,16 @@ def list_deployments(
     return [DeploymentBrief(**_brief(row), **_summary(row)) for row in rows[:limit]]
 
 
-@router.post("", response=answers(*_PLAN_ERRORS, errors.DeploymentActiveError, created=DeploymentOut))
+@router.post(
+    "",
+    auth=needs(Permission.OPERATE),
+    response=answers(*_PLAN_ERRORS, errors.DeploymentActiveError, created=DeploymentOut),
+)
 def create_deployment(
     request: HttpRequest, body: DeploymentIn, idempotency_key: IdempotencyKey = None
 ) -> Answer[DeploymentOut]:
     """Plan a deployment and start it. The same Idempotency-Key with the same request does it once."""
+    check_group(request, Permission.OPERATE, body.group)
     key = commands.command_key(idempotency_key, request, body)
     deployment_id = commands.repeated(key)
     if deployment_id is None:
@@ -170,7 +176,11 @@ def create_deployment(
     return Answer(201, detail(deployment_id))
 
 
-@router.get("/{int:deployment_id}", response=answers(errors.NotFoundError, InvalidRequestError, ok=DeploymentOut))
+@router.get(
+    "/{int:deployment_id}",
+    auth=needs(Permission.VIEW, of_deployment),
+    response=answers(errors.NotFoundError, InvalidRequestError, ok=DeploymentOut),
+)
 def read_deployment(request: HttpRequest, deployment_id: int) -> DeploymentOut:
     """Read one deployment."""
     del request
@@ -179,6 +189,7 @@ def read_deployment(request: HttpRequest, deployment_id: int) -> DeploymentOut:
 
 @router.post(
     "/{int:deployment_id}/actions/{verb}",
+    auth=needs(Permission.OPERATE, of_deployment),
     response=answers(
         errors.NotFoundError,
         errors.InvalidValueError,

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
     HTTPStatus.BAD_REQUEST: (refusals.MalformedRequestError,),
     HTTPStatus.UNAUTHORIZED: (refusals.UnauthorizedError,),
+    HTTPStatus.FORBIDDEN: (refusals.ForbiddenError, refusals.CsrfError),
     HTTPStatus.NOT_FOUND: (domain.NotFoundError, refusals.UnknownRouteError),
     HTTPStatus.METHOD_NOT_ALLOWED: (refusals.WrongMethodError,),
     HTTPStatus.CONFLICT: (
@@ -96,6 +97,7 @@ def answers(*kinds: type[domain.RollwaveError], **ok: Any) -> dict[int, Any]:
     """
     everywhere: tuple[type[domain.RollwaveError], ...] = (
         refusals.UnauthorizedError,
+        refusals.ForbiddenError,
         refusals.InternalError,
         refusals.UnavailableError,
     )

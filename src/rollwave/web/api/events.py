@@ -9,6 +9,8 @@ from pydantic import Field
 from rollwave.domain.errors import NotFoundError
 from rollwave.store.models import Deployment
 from rollwave.web import stream
+from rollwave.web.access import Permission, of_deployment
+from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import bell, services
@@ -33,6 +35,7 @@ class EventOut(Output):
 
 @router.get(
     "/{int:deployment_id}/events",
+    auth=needs(Permission.VIEW, of_deployment),
     response=answers(NotFoundError, MalformedRequestError, InvalidRequestError, ok=list[EventOut]),
     openapi_extra={
         "responses": {200: {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}}},

@@ -13,8 +13,9 @@ from rollwave.domain.model import Kind, PackageRef, Phase
 from rollwave.domain.stability import stable_packages
 from rollwave.store.models import FINAL_PHASES, Deployment, Group
 from rollwave.web import commands, fleet
+from rollwave.web.access import Permission, of_group, principal_of, within
 from rollwave.web.api import instances
-from rollwave.web.api.auth import actor_of
+from rollwave.web.api.auth import actor_of, needs
 from rollwave.web.api.deployments import DeploymentOut, detail
 from rollwave.web.api.errors import answers
 from rollwave.web.api.instances import InstanceOut
@@ -78,10 +79,10 @@ class RollbackIn(Input):
 _BODY = (MalformedRequestError, InvalidRequestError, TooLargeError)
 
 
-@router.get("", response=answers(ok=list[GroupOut]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[GroupOut]))
 def list_groups(request: HttpRequest) -> list[GroupOut]:
-    """List all groups."""
-    del request
+    """List the groups."""
+    seen = within(principal_of(request), Permission.VIEW, app="app__name", environment="environment")
     by_group: dict[str, list[InstanceOut]] = defaultdict(list)
     for instance in instances.everywhere():
         by_group[instance.group].append(instance)
@@ -89,11 +90,11 @@ def list_groups(request: HttpRequest) -> list[GroupOut]:
     stable = _stable_by_group(Deployment.objects.all())
     return [
         GroupOut(**_figures(row, by_group[row.name], active.get(row.pk), stable.get(row.pk, (None, None))))
-        for row in Group.objects.select_related("app")
+        for row in Group.objects.filter(seen).select_related("app")
     ]
 
 
-@router.get("/{name}", response=answers(errors.NotFoundError, ok=GroupDetail))
+@router.get("/{name}", auth=needs(Permission.VIEW, of_group), response=answers(errors.NotFoundError, ok=GroupDetail))
 def read_group(request: HttpRequest, name: str) -> GroupDetail:
     """Read one group with its settings and instances."""
     del request
@@ -122,7 +123,7 @@ def read_group(request: HttpRequest, name: str) -> GroupDetail:
 _HELD = answers(errors.NotFoundError, errors.InvalidValueError, errors.StateConflictError, *_BODY, ok=InstanceOut)
 
 
-@router.post("/{name}/instances/{server}/hold", response=_HELD)
+@router.post("/{name}/instances/{server}/hold", auth=needs(Permission.OPERATE, of_group), response=_HELD)
 def hold(
     request: HttpRequest, name: str, server: str, body: Annotated[HoldIn, Body(default_factory=HoldIn)]
 ) -> InstanceOut:
@@ -130,7 +131,7 @@ def hold(
     return _set_hold(request, name, server, body, hold=True)
 
 
-@router.post("/{name}/instances/{server}/unhold", response=_HELD)
+@router.post("/{name}/instances/{server}/unhold", auth=needs(Permission.OPERATE, of_group), response=_HELD)
 def unhold(
     request: HttpRequest, name: str, server: str, body: Annotated[HoldIn, Body(default_factory=HoldIn)]
 ) -> InstanceOut:
@@ -140,6 +141,7 @@ def unhold(
 
 @router.post(
     "/{name}/rollback",
+    auth=needs(Permission.OPERATE, of_group),
     response=answers(
         errors.NotFoundError,
         errors.NoStablePackageError,

@@ -15,8 +15,10 @@ from rollwave.domain.errors import InvalidValueError, NotFoundError
 from rollwave.packages import errors
 from rollwave.packages.manifest import Manifest
 from rollwave.ports.packages import SignedPackage
-from rollwave.store.models import App, AuditEntry, Package
-from rollwave.web.api.auth import actor_of
+from rollwave.store import audit
+from rollwave.store.models import App, Package
+from rollwave.web.access import Permission, of_app, principal_of, within
+from rollwave.web.api.auth import actor_of, needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import services
@@ -46,15 +48,15 @@ class PackageOut(Output):
     signature: str = Field(description="Ed25519 signature over the manifest, base64.")
 
 
-@router.get("", response=answers(ok=list[PackageOut]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[PackageOut]))
 def list_packages(request: HttpRequest, app: str | None = None) -> list[PackageOut]:
     """List packages, the newest first."""
-    del request
-    rows = Package.objects.select_related("app")
+    seen = within(principal_of(request), Permission.VIEW, app="app__name")
+    rows = Package.objects.filter(seen).select_related("app")
     return [_shown(row) for row in (rows if app is None else rows.filter(app__name=app))]
 
 
-@router.get("/{app}/{version}", response=answers(NotFoundError, ok=PackageOut))
+@router.get("/{app}/{version}", auth=needs(Permission.VIEW, of_app), response=answers(NotFoundError, ok=PackageOut))
 def read_package(request: HttpRequest, app: str, version: str) -> PackageOut:
     """Read one package."""
     del request
@@ -63,6 +65,7 @@ def read_package(request: HttpRequest, app: str, version: str) -> PackageOut:
 
 @router.put(
     "/{app}/{version}",
+    auth=needs(Permission.OPERATE, of_app),
     response=answers(
         NotFoundError,
         MalformedRequestError,
@@ -120,6 +123,7 @@ def put_package(  # noqa: PLR0917  # path and headers, told apart by their names
 
 @router.get(
     "/{app}/{version}/archive",
+    auth=needs(Permission.VIEW, of_app),
     response=answers(NotFoundError, ok=Any),
     openapi_extra={
         "responses": {
@@ -177,13 +181,15 @@ def _record(app: App, package: SignedPackage, *, actor: str) -> bool:
             },
         )
         if is_new:
-            AuditEntry.objects.create(
+            pushed = audit.Entry(
                 at=now,
                 actor=actor,
                 action="package.pushed",
                 subject=f"package/{package.app}/{package.version}",
+                app=package.app,
                 data={"sha256": package.sha256, "size": package.size, "key_id": package.key_id},
             )
+            audit.append([pushed])
     return is_new
 
 

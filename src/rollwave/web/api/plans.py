@@ -13,7 +13,8 @@ from rollwave.domain.facts import Planned
 from rollwave.domain.model import Instance, Kind
 from rollwave.domain.progress import pause_before
 from rollwave.web import commands
-from rollwave.web.api.auth import actor_of
+from rollwave.web.access import Permission
+from rollwave.web.api.auth import actor_of, check_group, needs
 from rollwave.web.api.deployments import BODY_ERRORS, DeploymentIn
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output
@@ -59,6 +60,7 @@ class PlanOut(Output):
 
 @router.post(
     "",
+    auth=needs(Permission.VIEW),
     response=answers(
         errors.NotFoundError,
         errors.InvalidValueError,
@@ -70,6 +72,7 @@ class PlanOut(Output):
 )
 def make_plan(request: HttpRequest, body: DeploymentIn) -> PlanOut:
     """Say what a deployment would do; the body is that of POST /deployments. Nothing is recorded."""
+    check_group(request, Permission.VIEW, body.group)
     planned = commands.plan(
         body.group,
         kind=body.kind,

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from rollwave.domain.errors import NotFoundError
 from rollwave.ports.executor import Verdict
-from rollwave.store.models import Server
+from rollwave.store.models import Group, Server
 from rollwave.web import fleet, host_check
+from rollwave.web.access import Permission, Principal, of_server, principal_of, within
 from rollwave.web.api import instances
-from rollwave.web.api.auth import actor_of
+from rollwave.web.api.auth import actor_of, needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.instances import InstanceOut
 from rollwave.web.api.output import Output, found
@@ -60,21 +61,22 @@ class Reason(Input):
     reason: str = ""
 
 
-@router.get("", response=answers(ok=list[ServerOut]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[ServerOut]))
 def list_servers(request: HttpRequest) -> list[ServerOut]:
     """List all servers."""
     del request
     return [ServerOut.model_validate(row) for row in _counted()]
 
 
-@router.get("/{name}", response=answers(NotFoundError, ok=ServerDetail))
+@router.get("/{name}", auth=needs(Permission.VIEW), response=answers(NotFoundError, ok=ServerDetail))
 def read_server(request: HttpRequest, name: str) -> ServerDetail:
-    """Read one server with the instances of all groups on it."""
-    del request
-    return _detail(name)
+    """Read one server with its instances of the groups that whoever asks may see."""
+    return _detail(name, principal_of(request))
 
 
-@router.get("/{name}/check", response=answers(NotFoundError, ok=list[CheckOut]))
+@router.get(
+    "/{name}/check", auth=needs(Permission.OPERATE, of_server), response=answers(NotFoundError, ok=list[CheckOut])
+)
 def check_server(request: HttpRequest, name: str, group: str | None = None) -> list[CheckOut]:
     """Look whether a server can be released to: each instance on it, as its group's executor and balancer see it."""
     del request
@@ -91,33 +93,35 @@ def check_server(request: HttpRequest, name: str, group: str | None = None) -> l
 _SWITCHED = answers(NotFoundError, MalformedRequestError, InvalidRequestError, TooLargeError, ok=ServerDetail)
 
 
-@router.post("/{name}/offline", response=_SWITCHED)
+@router.post("/{name}/offline", auth=needs(Permission.OPERATE, of_server), response=_SWITCHED)
 def take_offline(
     request: HttpRequest, name: str, body: Annotated[Reason, Body(default_factory=Reason)]
 ) -> ServerDetail:
     """Say that a server is down: its instances leave every plan and count against no budget."""
     fleet.set_offline(name, offline=True, actor=actor_of(request), reason=body.reason)
-    return _detail(name)
+    return _detail(name, principal_of(request))
 
 
-@router.post("/{name}/online", response=_SWITCHED)
+@router.post("/{name}/online", auth=needs(Permission.OPERATE, of_server), response=_SWITCHED)
 def take_online(request: HttpRequest, name: str, body: Annotated[Reason, Body(default_factory=Reason)]) -> ServerDetail:
     """Say that a server is back."""
     fleet.set_offline(name, offline=False, actor=actor_of(request), reason=body.reason)
-    return _detail(name)
+    return _detail(name, principal_of(request))
 
 
 def _counted() -> Any:
     return Server.objects.annotate(instance_count=Count("instances"))
 
 
-def _detail(name: str) -> ServerDetail:
+def _detail(name: str, principal: Principal) -> ServerDetail:
     row = found(_counted().filter(name=name).first(), kind="server", name=name)
+    seen = within(principal, Permission.VIEW, app="app__name", environment="environment")
+    groups = set(Group.objects.filter(seen, instances__server=row).values_list("name", flat=True))
     return ServerDetail(
         name=row.name,
         address=row.address,
         site=row.site,
         offline=row.offline,
         instance_count=row.instance_count,
-        instances=instances.on_server(row.pk),
+        instances=[one for one in instances.on_server(row.pk) if one.group in groups],
     )

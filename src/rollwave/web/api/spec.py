@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import Field
 
-from rollwave.web.api.auth import actor_of
+from rollwave.web.access import Permission, principal_of
+from rollwave.web.api.auth import needs
 from rollwave.web.api.deployments import BODY_ERRORS
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output
@@ -34,7 +35,7 @@ class ChangeOut(Output):
     changes: dict[str, Any] = Field(description="Each changed field, with `from` and `to`; or a `note`.")
 
 
-@router.post("", response=answers(InvalidSpecError, *BODY_ERRORS, ok=list[ChangeOut]))
+@router.post("", auth=needs(Permission.MANAGE), response=answers(InvalidSpecError, *BODY_ERRORS, ok=list[ChangeOut]))
 def apply(request: HttpRequest, body: SpecIn) -> list[dict[str, Any]]:
     """
     Apply a spec: one transaction, all or nothing.
@@ -42,5 +43,5 @@ def apply(request: HttpRequest, body: SpecIn) -> list[dict[str, Any]]:
     What the spec does not name is left alone. Everything that is wrong is in ``facts.problems`` at once, each with the
     path of the value, for example ``groups[1].config.max_unavailable_percent``.
     """
-    done = apply_spec(body.spec, prune=body.prune, dry_run=body.dry_run, actor=actor_of(request))
+    done = apply_spec(body.spec, prune=body.prune, dry_run=body.dry_run, principal=principal_of(request))
     return [change.to_json() for change in done]

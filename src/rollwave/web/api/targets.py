@@ -13,6 +13,8 @@ from rollwave.domain.model import Instance, Standing, Target
 from rollwave.store import rows
 from rollwave.store.dialect import fetch_packed, packed
 from rollwave.store.models import FINAL_PHASES, Deployment
+from rollwave.web.access import Permission, of_deployment
+from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.instances import is_in_traffic, moving_targets
 from rollwave.web.api.output import Output, found, value_of
@@ -64,7 +66,9 @@ WHERE t.deployment_id = %s ORDER BY t.position
 
 
 @router.get(
-    "/{int:deployment_id}/targets", response=answers(errors.NotFoundError, InvalidRequestError, ok=list[TargetOut])
+    "/{int:deployment_id}/targets",
+    auth=needs(Permission.VIEW, of_deployment),
+    response=answers(errors.NotFoundError, InvalidRequestError, ok=list[TargetOut]),
 )
 def list_targets(
     request: HttpRequest, deployment_id: int, batch: int | None = None, standing: Standing | None = None

@@ -1,29 +1,38 @@
-"""API tokens over HTTP."""
+"""API tokens over HTTP: each sees and makes its own; whoever manages everything, all of them."""
 
 from typing import Annotated
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 from pydantic import AwareDatetime, Field
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
 from rollwave.store.models import Token
-from rollwave.web import tokens
-from rollwave.web.api.auth import actor_of
+from rollwave.web import access, tokens
+from rollwave.web.access import Permission, Principal, principal_of
+from rollwave.web.api.auth import actor_of, needs
 from rollwave.web.api.deployments import BODY_ERRORS
 from rollwave.web.api.errors import answers
-from rollwave.web.api.output import Output, Time
+from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import services
 from rollwave.web.fields import Input, like
-from rollwave.web.refusals import LastTokenError, TokenExistsError
+from rollwave.web.refusals import ForbiddenError, LastTokenError, TokenExistsError
 
-router = Router(tags=["tokens"])
+router = Router(tags=["people"])
+
+Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", "letters, digits and . _ @ -, at most 100")]
+RoleText = Annotated[
+    str, like(access.TEXT_PATTERN, "ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT; viewer, operator, approver or admin")
+]
 
 
 class TokenOut(Output):
     """A token, without its value."""
 
     name: str
+    owner: str | None = Field(description="Whose it is; it never may more than they do. null: nobody's.")
+    roles: list[str] = Field(description="operator, operator:shop, operator:shop/production, ...")
     created_at: Time
     expires_at: Time | None
     last_used_at: Time | None
@@ -36,34 +45,86 @@ class NewToken(TokenOut):
 
 
 class TokenIn(Input):
-    """A token to make; its name is the actor of every command that it carries."""
+    """A token to make."""
 
-    name: Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", "letters, digits and . _ @ -, at most 100")]
+    name: Name
+    roles: list[RoleText] | None = Field(default=None, description="null: all that whoever makes it may.")
+    owner: str | None = Field(default=None, description="Another user, for whoever manages everything.")
     expires_at: AwareDatetime | None = Field(default=None, description="With its time zone; null: it never expires.")
 
 
-@router.get("", response=answers(ok=list[TokenOut]))
+@router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[TokenOut]))
 def list_tokens(request: HttpRequest) -> list[TokenOut]:
-    """List all tokens."""
-    del request
-    return [TokenOut.model_validate(row) for row in Token.objects.order_by("name")]
+    """List one's own tokens; whoever manages everything sees all."""
+    rows = Token.objects.select_related("owner").prefetch_related("grants").order_by("name")
+    principal = principal_of(request)
+    if not access.may(principal, Permission.MANAGE):
+        rows = rows.filter(owner_id=principal.user_id, owner__isnull=False)
+    return [shown(row) for row in rows]
 
 
-@router.post("", response=answers(TokenExistsError, InvalidValueError, *BODY_ERRORS, created=NewToken))
+@router.post(
+    "",
+    auth=needs(Permission.VIEW),
+    response=answers(TokenExistsError, NotFoundError, InvalidValueError, *BODY_ERRORS, created=NewToken),
+)
 def make_token(request: HttpRequest, body: TokenIn) -> Status[NewToken]:
-    """Make a token; the answer is the only place that shows its value."""
+    """
+    Make a token; the answer is the only place that shows its value.
+
+    It belongs to whoever makes it, and never may more than they do. One that a token makes ends with it at the latest.
+    """
     now = services().clock.now()
     if body.expires_at is not None and body.expires_at <= now:
         raise InvalidValueError(field="expires_at", value=body.expires_at.isoformat(), expected="a time to come")
-    row, value = tokens.make(body.name, actor=actor_of(request), now=now, expires_at=body.expires_at)
-    return Status(201, NewToken(**TokenOut.model_validate(row).model_dump(), token=value))
+    maker = principal_of(request)
+    grants = own_grants(maker) if body.roles is None else [access.from_text(one) for one in body.roles]
+    if not grants:
+        raise InvalidValueError(field="roles", value=[], expected="at least one role")
+    owner_id = maker.user_id
+    users = get_user_model().objects
+    if body.owner is not None and body.owner != maker.name:
+        access.check(maker, Permission.MANAGE, [access.Place()])
+        owner_id = found(users.filter(username=body.owner).first(), kind="user", name=body.owner).pk
+    owner = None if owner_id is None else users.get(pk=owner_id)
+    row, value = tokens.make(body.name, maker=maker, owner=owner, grants=grants, now=now, expires_at=body.expires_at)
+    return Status(201, NewToken(**shown(row).model_dump(), token=value))
 
 
-@router.delete("/{name}", response=answers(NotFoundError, LastTokenError) | {204: None})
+@router.delete("/{name}", auth=needs(Permission.VIEW), response=answers(NotFoundError, LastTokenError) | {204: None})
 def delete_token(request: HttpRequest, name: str) -> HttpResponse:
     """Make a token invalid at once."""
+    check_owner(principal_of(request), name)
     tokens.delete(name, actor=actor_of(request), now=services().clock.now())
     response = HttpResponse(status=204)
     # Nothing is of no type.
     del response["Content-Type"]
     return response
+
+
+def own_grants(principal: Principal) -> tuple[access.Grant, ...]:
+    """Return what a new token of *principal* may by default: the narrowest of the sets of grants that hold it."""
+    return principal.limits[0]
+
+
+def check_owner(principal: Principal, name: str) -> None:
+    """Return if a token is the principal's own, or they manage everything; raises NotFoundError and ForbiddenError."""
+    owners = Token.objects.filter(name=name).values_list("owner_id", flat=True)
+    if access.may(principal, Permission.MANAGE) or (principal.user_id is not None and principal.user_id in owners):
+        return
+    raise ForbiddenError(actor=principal.name, permission=Permission.MANAGE.value)
+
+
+def shown(row: Token) -> TokenOut:
+    """Return a token as the API shows it."""
+    grants = [
+        access.Grant(role=access.Role(one.role), app=one.app, environment=one.environment) for one in row.grants.all()
+    ]
+    return TokenOut(
+        name=row.name,
+        owner=row.owner.get_username() if row.owner else None,
+        roles=[access.to_text(one) for one in grants],
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rollwave.store import fleets
+from rollwave.store import audit, fleets
 from rollwave.store.deployments import active_of
 from rollwave.store.dialect import alone, in_transaction, snapshot
-from rollwave.store.models import App, AuditEntry, Group, Instance, Server
+from rollwave.store.models import App, Group, Instance, Server
+from rollwave.web.access import Permission, Place
+from rollwave.web.access import check as check_access
 from rollwave.web.context import services
 from rollwave.web.fleet import look_again
 from rollwave.web.refusals import InvalidSpecError
@@ -17,28 +19,33 @@ from rollwave.web.spec.format import parse
 from rollwave.web.spec.inventory import read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
+    from rollwave.web.access import Principal
     from rollwave.web.spec.inventory import Inventory
 
 
-def apply_spec(document: Any, *, prune: bool, dry_run: bool, actor: str) -> list[Change]:
+def apply_spec(document: Any, *, prune: bool, dry_run: bool, principal: Principal) -> list[Change]:
     """
     Bring the inventory to *document*; return what was done, or for a dry run what would be.
 
     Raises:
         InvalidSpecError: With everything that is wrong; nothing was changed.
+        ForbiddenError: If *principal* may not manage something of what would change; nothing was changed.
     """
     if dry_run:
         with snapshot():
-            return _decided(document, prune=prune)[0]
+            decided, inventory = _decided(document, prune=prune)
+            check_access(principal, Permission.MANAGE, _touched(decided, inventory))
+            return decided
     rollwave = services()
 
     def apply() -> tuple[list[Change], list[int]]:
         alone("apply")
         decided, inventory = _decided(document, prune=prune)
-        return decided, _write(decided, inventory, actor=actor, now=rollwave.clock.now())
+        check_access(principal, Permission.MANAGE, _touched(decided, inventory))
+        return decided, _write(decided, inventory, actor=principal.name, now=rollwave.clock.now())
 
     decided, active = in_transaction(apply)
     look_again(active)
@@ -75,8 +82,29 @@ def _write(decided: Collection[Change], inventory: Inventory, *, actor: str, now
     groups = [change.name for change in todo if change.kind == "group"]
     touched |= set(Group.objects.filter(name__in=groups).values_list("id", flat=True))
     fleets.touch(touched)
-    AuditEntry.objects.bulk_create([_audited(change, actor=actor, now=now) for change in todo])
-    return sorted(active | set(active_of(touched)))
+    active |= set(active_of(touched))
+    audit.append([_audited(change, actor=actor, now=now) for change in todo])
+    return sorted(active)
+
+
+def _touched(decided: Collection[Change], inventory: Inventory) -> Iterator[Place]:
+    """Give what a spec changes: apps and groups are somebody's, servers are everybody's."""
+    homes = {name: Place(row.app.name, row.environment) for name, row in inventory.groups.items()}
+    todo = [change for change in decided if change.do is not Do.UNCHANGED]
+    for change in todo:
+        if change.kind == "app":
+            yield Place(change.name)
+        elif change.kind == "server":
+            yield Place()
+        elif change.kind == "group":
+            if change.name in homes:
+                yield homes[change.name]
+            before = homes.get(change.name, Place())
+            environment = change.values.get("environment", before.environment)
+            homes[change.name] = Place(change.values.get("app", before.app), environment)
+            yield homes[change.name]
+        elif change.place:
+            yield homes[change.place.group]
 
 
 def _is(change: Change, kind: str, do: Do) -> bool:
@@ -124,7 +152,8 @@ def _ids(model: Any, names: set[str]) -> Mapping[str, int]:
     return {name: one for name, one in model.objects.values_list("name", "id") if name in names}
 
 
-def _audited(change: Change, *, actor: str, now: datetime) -> AuditEntry:
+def _audited(change: Change, *, actor: str, now: datetime) -> audit.Entry:
     data = {"before": dict(change.before), "after": dict(change.values)} if change.values else {}
     action = f"{change.kind}.{change.do.value}"
-    return AuditEntry(at=now, actor=actor, action=action, subject=change.name, data=data)
+    group = change.place.group if change.place else change.name if change.kind == "group" else ""
+    return audit.Entry(at=now, actor=actor, action=action, subject=change.name, group=group, data=data)
