@@ -23,7 +23,8 @@ def judge(state: State) -> Brake | None:
     if failed:
         limit_count = budget_of(state).limit_count
         if failed >= limit_count:
-            return Brake(cause=BrakeCause.FAILURES, reason=f"{failed} failed, {limit_count} allowed")
+            reason = f"{failed} failed, {limit_count} allowed"
+            return Brake(cause=BrakeCause.FAILURES, reason=reason, failed_count=failed, limit_count=limit_count)
     if state.deployment.phase in (Phase.VERIFY_SUCCESS, Phase.BAKING) and (
         tally_of(state).standings(batch=1) == {Standing.LEFT}
     ):

@@ -122,7 +122,8 @@ def _(fact: facts.BakeWindowOpened, state: State) -> State:
 
 @evolve.register
 def _(fact: facts.Braked, state: State) -> State:
-    return _with_deployment(state, brake=Brake(cause=fact.cause, reason=fact.reason))
+    brake = Brake(cause=fact.cause, reason=fact.reason, failed_count=fact.failed_count, limit_count=fact.limit_count)
+    return _with_deployment(state, brake=brake)
 
 
 @evolve.register

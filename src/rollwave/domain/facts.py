@@ -75,11 +75,13 @@ class BakeCondemned(Struct, frozen=True, kw_only=True):
 
 
 class Braked(Struct, frozen=True, kw_only=True):
-    """Nothing new starts."""
+    """Nothing new starts; the counts as in `Brake`."""
 
     cause: BrakeCause
     reason: str
     actor: str
+    failed_count: int = 0
+    limit_count: int = 0
 
 
 class BrakeReleased(Struct, frozen=True, kw_only=True):

@@ -249,10 +249,20 @@ class Slice(Struct, frozen=True, kw_only=True):
 
 
 class Brake(Struct, frozen=True, kw_only=True):
-    """Nothing new starts; what is in flight finishes."""
+    """
+    Nothing new starts; what is in flight finishes.
+
+    Attributes:
+        cause: Why.
+        reason: The same in words: of the person who braked, or of the engine, in English.
+        failed_count: For FAILURES: how many had failed.
+        limit_count: For FAILURES: how many may.
+    """
 
     cause: BrakeCause
     reason: str
+    failed_count: int = 0
+    limit_count: int = 0
 
 
 class Abort(Struct, frozen=True, kw_only=True):

@@ -74,7 +74,15 @@ def _judge_brake(draft: Draft) -> bool:
         return False
     needed = brake.judge(draft.state)
     if needed:
-        draft.brake(facts.Braked(cause=needed.cause, reason=needed.reason, actor=ENGINE_ACTOR))
+        draft.brake(
+            facts.Braked(
+                cause=needed.cause,
+                reason=needed.reason,
+                actor=ENGINE_ACTOR,
+                failed_count=needed.failed_count,
+                limit_count=needed.limit_count,
+            )
+        )
     return needed is not None
 
 

@@ -1,19 +1,21 @@
-"""What a person is told first: one coarse status and one sentence that says why."""
+"""What a person is told first: one coarse status, and the facts of the one sentence that says why."""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime  # noqa: TC003  # msgspec reads the annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from rollwave.domain.actions import next_batch, why_not
 from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
-from rollwave.domain.model import Phase, Standing
+from rollwave.domain.model import Brake, Phase, Standing
 from rollwave.domain.tally import tally_of
 
 if TYPE_CHECKING:
@@ -35,89 +37,131 @@ class Status(Enum):
     SUCCEEDED = "succeeded"
 
 
+class Why(Enum):
+    """Why the status is what it is: one sentence for each."""
+
+    PLANNED = "planned"
+    CANARY_MOVES = "canary_moves"
+    CANARY_VERIFIED = "canary_verified"
+    CANARY_FAILED = "canary_failed"
+    BAKE_MOVES = "bake_moves"
+    BAKE_LASTS = "bake_lasts"
+    BAKE_IS_OVER = "bake_is_over"
+    BAKE_FAILED = "bake_failed"
+    ROLLS_OUT = "rolls_out"
+    PAUSE = "pause"
+    BATCH_WAITS = "batch_waits"
+    """For a person."""
+    NO_ROOM = "no_room"
+    NO_ROOM_AT_NEIGHBORS = "no_room_at_neighbors"
+    BRAKED = "braked"
+    SOME_FAILED = "some_failed"
+    BEING_GIVEN_UP = "being_given_up"
+    GIVEN_UP = "given_up"
+    DONE = "done"
+
+
 class Summary(Struct, frozen=True, kw_only=True):
-    """The coarse status, and one sentence that says why."""
+    """
+    The coarse status, and what its sentence is made of (`rollwave.words` makes it).
+
+    Attributes:
+        status: The coarse status.
+        why: Which sentence.
+        version: The goal.
+        total_count: Targets in all.
+        done_count: Those that are on the goal, in traffic.
+        flying_count: Those in flight.
+        failed_count: Those that the brake counts as failed.
+        left_count: Those that left the plan.
+        following_count: For CANARY_VERIFIED: canaries that follow in the bake.
+        out_count: For NO_ROOM: how many are out of traffic.
+        limit_count: For NO_ROOM: how many may be.
+        batch: For PAUSE and BATCH_WAITS: number of the batch.
+        until: For PAUSE and BAKE_LASTS: its end; None where it is not known yet.
+        brake: For BRAKED.
+        ways_out: For a failed phase: the actions that lead on.
+    """
 
     status: Status
-    sentence: str
+    why: Why
+    version: str
+    total_count: int
+    done_count: int
+    flying_count: int
+    failed_count: int
+    left_count: int
+    following_count: int = 0
+    out_count: int = 0
+    limit_count: int = 0
+    batch: int = 0
+    until: datetime | None = None
+    brake: Brake | None = None
+    ways_out: tuple[Action, ...] = ()
 
 
-_BY_PHASE: Final = {
-    Phase.PENDING: Summary(status=Status.PENDING, sentence="Planned; waits to be started."),
-    Phase.BAKE_SUCCESS: Summary(
-        status=Status.WAITING, sentence="The canary takes traffic and its bake is over; roll out the rest."
-    ),
+_FAILED: Final = {
+    Phase.VERIFY_FAILURE: Why.CANARY_FAILED,
+    Phase.BAKE_FAILURE: Why.BAKE_FAILED,
+    Phase.FAILURE: Why.SOME_FAILED,
 }
 
-_WAYS_OUT: Final = {Action.RETRY: "retry", Action.ABORT: "abort", Action.ROLLBACK: "roll back"}
+_MOVING: Final = {
+    Phase.CANARY: Why.CANARY_MOVES,
+    Phase.BAKING: Why.BAKE_MOVES,
+    Phase.ROLLING_OUT: Why.ROLLS_OUT,
+}
+
+_WAYS_OUT: Final = (Action.RETRY, Action.ABORT, Action.ROLLBACK)
 
 
-def summarize(state: State) -> Summary:
-    """Return status and sentence of a deployment."""
+def summarize(state: State) -> Summary:  # noqa: PLR0911  # one for each way to stand
+    """Return how a deployment stands."""
     deployment = state.deployment
     counts = Counter(target.standing for target in state.targets.values())
-    done = f"{counts[Standing.SUCCESS]} of {len(state.targets)} on {deployment.goal.version}"
-    flying = counts[Standing.IN_FLIGHT]
+    told = Summary(
+        status=Status.PENDING,
+        why=Why.PLANNED,
+        version=deployment.goal.version,
+        total_count=len(state.targets),
+        done_count=counts[Standing.SUCCESS],
+        flying_count=counts[Standing.IN_FLIGHT],
+        failed_count=failed_count(state),
+        left_count=counts[Standing.LEFT],
+    )
     if deployment.phase is Phase.SUCCESS:
-        left = f"; {counts[Standing.LEFT]} left the plan" if counts[Standing.LEFT] else ""
-        return Summary(status=Status.SUCCEEDED, sentence=f"Done: {done}{left}.")
+        return replace(told, status=Status.SUCCEEDED, why=Why.DONE)
     if deployment.phase is Phase.ABORTED:
-        return Summary(status=Status.ABORTED, sentence="Given up.")
+        return replace(told, status=Status.ABORTED, why=Why.GIVEN_UP)
     if deployment.abort:
-        return Summary(status=Status.ABORTING, sentence=f"Being given up; {flying} in flight will finish.")
-    failed = failed_count(state)
-    if deployment.phase in (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE):
-        what = {
-            Phase.VERIFY_FAILURE: "The canary failed before it took traffic",
-            Phase.BAKE_FAILURE: "The bake failed",
-            Phase.FAILURE: "Every batch has run",
-        }[deployment.phase]
-        return Summary(status=Status.FAILED, sentence=f"{what}: {failed} failed, {done}; {_ways_out(state)}.")
+        return replace(told, status=Status.ABORTING, why=Why.BEING_GIVEN_UP)
+    if deployment.phase in _FAILED:
+        ways_out = tuple(action for action in _WAYS_OUT if why_not(state, action) is None)
+        return replace(told, status=Status.FAILED, why=_FAILED[deployment.phase], ways_out=ways_out)
     if deployment.brake:
-        finishing = f"; {flying} in flight will finish" if flying else ""
-        why = deployment.brake.reason or deployment.brake.cause.value
-        return Summary(status=Status.BRAKED, sentence=f"Braked: {why}; {done}{finishing}.")
-    return _BY_PHASE.get(deployment.phase) or _moving(state, done=done, flying=flying)
-
-
-def _verified(state: State) -> Summary:
-    pending = tally_of(state).targets.get((1, Standing.PENDING), 0)
-    others = f"; {pending} more will follow in the bake" if pending else ""
-    sentence = f"The canary is verified and out of traffic{others}; bake it to give it traffic."
-    return Summary(status=Status.WAITING, sentence=sentence)
-
-
-def _ways_out(state: State) -> str:
-    ways = [words for action, words in _WAYS_OUT.items() if why_not(state, action) is None]
-    return " or ".join(part for part in (", ".join(ways[:-1]), ways[-1]) if part)
-
-
-def _moving(state: State, *, done: str, flying: int) -> Summary:
-    deployment = state.deployment
+        return replace(told, status=Status.BRAKED, why=Why.BRAKED, brake=deployment.brake)
+    if deployment.phase is Phase.PENDING:
+        return told
+    if deployment.phase is Phase.BAKE_SUCCESS:
+        return replace(told, status=Status.WAITING, why=Why.BAKE_IS_OVER)
     if deployment.phase is Phase.VERIFY_SUCCESS:
-        return _verified(state)
+        following = tally_of(state).targets.get((1, Standing.PENDING), 0)
+        return replace(told, status=Status.WAITING, why=Why.CANARY_VERIFIED, following_count=following)
+    return _moving(state, replace(told, status=Status.RUNNING))
+
+
+def _moving(state: State, told: Summary) -> Summary:
+    deployment = state.deployment
     if deployment.phase is Phase.BAKING and deployment.bake_due_at:
-        return Summary(status=Status.RUNNING, sentence=f"Baking until {deployment.bake_due_at:%H:%M:%S} UTC.")
-    if not flying:
-        return _at_rest(state, done=done)
-    what = {
-        Phase.CANARY: "The canary is on its way",
-        Phase.BAKING: "The canary goes into traffic",
-        Phase.ROLLING_OUT: "Rolling out",
-    }[deployment.phase]
-    return Summary(status=Status.RUNNING, sentence=f"{what}: {done}, {flying} in flight.")
-
-
-def _at_rest(state: State, *, done: str) -> Summary:
+        return replace(told, why=Why.BAKE_LASTS, until=deployment.bake_due_at)
+    if told.flying_count:
+        return replace(told, why=_MOVING[deployment.phase])
     batch = next_batch(state)
     if batch is None or batch.opened:
         budget = budget_of(state)
         if budget.room_count:
-            sentence = f"Waits for room in the groups on the same servers; {done}."
-        else:
-            sentence = f"Waits for room: {budget.out_count} of {budget.limit_count} allowed are out of traffic; {done}."
-        return Summary(status=Status.RUNNING, sentence=sentence)
-    if state.deployment.config.batch_mode is BatchMode.MANUAL:
-        return Summary(status=Status.WAITING, sentence=f"Batch {batch.number} waits to be let go; {done}.")
-    until = f"{batch.due_at:%H:%M:%S} UTC" if batch.due_at else "its turn"
-    return Summary(status=Status.RUNNING, sentence=f"Pause before batch {batch.number} until {until}; {done}.")
+            return replace(told, why=Why.NO_ROOM_AT_NEIGHBORS)
+        return replace(told, why=Why.NO_ROOM, out_count=budget.out_count, limit_count=budget.limit_count)
+    if deployment.config.batch_mode is BatchMode.MANUAL:
+        return replace(told, status=Status.WAITING, why=Why.BATCH_WAITS, batch=batch.number)
+    return replace(told, why=Why.PAUSE, batch=batch.number, until=batch.due_at)

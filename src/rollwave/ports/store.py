@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from rollwave.domain.model import Failure, Progress, Stage  # noqa: TC001  # msgspec reads the annotations
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from rollwave.domain import facts
     from rollwave.domain.decide import Decision
-    from rollwave.domain.model import Course, Failure, Instance, PackageRef, Progress, Stage, State, Target
+    from rollwave.domain.model import Course, Instance, PackageRef, State, Target
     from rollwave.ports.balancer import Member
     from rollwave.ports.executor import HostPlan
 
@@ -132,6 +134,16 @@ class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     stage: Stage
     progress: Progress
     at: datetime
+    failure: Failure | None = None
+
+
+class StageChanged(Struct, frozen=True, kw_only=True, gc=False):
+    """A transition as the log tells it; when, and of which instance, the log says beside it."""
+
+    slice: int
+    attempt: int
+    stage: Stage
+    progress: Progress
     failure: Failure | None = None
 
 

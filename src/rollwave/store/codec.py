@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from rollwave.domain.config import DeploymentConfig
 from rollwave.domain.facts import FACTS
-from rollwave.domain.model import Abort, Batch, Brake, Failure, Progress, Stage
+from rollwave.domain.model import Abort, Batch, Brake, Failure
+from rollwave.ports.store import StageChanged as StageChanged  # noqa: PLC0414  # what the log holds, for its readers
 
 if TYPE_CHECKING:
     from rollwave.domain.facts import Fact
@@ -17,18 +17,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 STAGE_CHANGED: Final = "Transition"
-"""Kind under which the log stores that a stage of a target began or ended."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageChanged:
-    """One stage of one target began or ended; when, and of which instance, are columns of the event."""
-
-    slice: int
-    attempt: int
-    stage: Stage
-    progress: Progress
-    failure: Failure | None = None
+"""Kind under which the log stores a `StageChanged`."""
 
 
 def to_json(value: object) -> Any:

@@ -10,7 +10,8 @@ import msgspec
 from rollwave.store import codec
 from rollwave.store.models import FINAL_PHASES, Deployment, Event, Group, Instance
 from rollwave.web.json_text import encode
-from rollwave.web.story import Names, sentence
+from rollwave.words.language import Language
+from rollwave.words.story import Names, sentence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -31,14 +32,38 @@ PAGE: Final = 1_000
 """Most events that are read at once."""
 
 
-def page(deployment_id: int, *, since: int, limit: int, names: Mapping[int, str] | None = None) -> list[dict[str, Any]]:
-    """Return the events after *since*, oldest first; *names* of its instances, where the caller has them already."""
+def page(
+    deployment_id: int,
+    *,
+    since: int,
+    limit: int,
+    names: Mapping[int, str] | None = None,
+    language: Language = Language.ENGLISH,
+) -> list[dict[str, Any]]:
+    """
+    Return the events after *since*, oldest first.
+
+    Args:
+        deployment_id: Whose.
+        since: Number of the last event that is known.
+        limit: Most events to return.
+        names: Names of its instances, where the caller has them already.
+        language: Of the sentences.
+    """
     rows = list(Event.objects.filter(deployment_id=deployment_id, seq__gt=since).order_by("seq")[:limit])
-    return _shown(rows, names_of(deployment_id) if names is None else names) if rows else []
+    if not rows:
+        return []
+    return _shown(rows, names_of(deployment_id) if names is None else names, language)
 
 
 async def follow(
-    deployment_id: int, *, since: int, bell: Bell, stopping: asyncio.Event, offload: Offload
+    deployment_id: int,
+    *,
+    since: int,
+    bell: Bell,
+    stopping: asyncio.Event,
+    offload: Offload,
+    language: Language = Language.ENGLISH,
 ) -> AsyncIterator[bytes]:
     """
     Yield the events after *since* as server-sent events, as they are committed; the last one, ``end``, says that the
@@ -56,7 +81,7 @@ async def follow(
             rung.clear()
             last_seq, is_over = await offload.read(_standing, deployment_id)
             while seq < last_seq and not stopping.is_set():
-                events = await offload.read(page, deployment_id, since=seq, limit=PAGE, names=names)
+                events = await offload.read(page, deployment_id, since=seq, limit=PAGE, names=names, language=language)
                 yield b"".join(map(_frame, events))
                 seq, silent_s = events[-1]["seq"], 0.0
             if is_over:
@@ -91,8 +116,8 @@ def _frame(event: dict[str, Any]) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event["seq"], event["kind"].encode(), encode(event))
 
 
-def _shown(rows: Sequence[Event], by_id: Mapping[int, str]) -> list[dict[str, Any]]:
-    names = Names(by_id)
+def _shown(rows: Sequence[Event], by_id: Mapping[int, str], language: Language) -> list[dict[str, Any]]:
+    names = Names(by_id, language)
     return [
         {
             "seq": row.seq,

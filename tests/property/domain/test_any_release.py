@@ -294,7 +294,7 @@ class Release(RuleBasedStateMachine):
             if self.world.state.deployment.phase.is_final:
                 break
             self.one_step_on()
-        phase, told = self.world.state.deployment.phase, summarize(self.world.state).sentence
+        phase, told = self.world.state.deployment.phase, summarize(self.world.state)
         assert phase is (Phase.ABORTED if self.world.state.deployment.abort else Phase.SUCCESS), f"I19: stuck: {told}"
         if phase is Phase.SUCCESS:
             assert {target.standing for target in self.world.state.targets.values()} <= {

@@ -35,6 +35,7 @@ from rollwave.domain.planner import is_initial, plan
 from rollwave.domain.status import summarize
 from rollwave.domain.tally import tally_of
 from rollwave.domain.traffic import wants_traffic
+from rollwave.words.standing import status_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -462,7 +463,7 @@ def check_rest(state: State, now: datetime) -> None:
     """Judge a state to which nothing new happens (I24)."""
     for event in (cmd.TimeCame(), cmd.FleetChanged()):
         assert decide(state, event, now=now).facts == (), "I24: deciding again changed something"
-    assert summarize(state).sentence
+    assert status_sentence(summarize(state))
 
 
 def _check_success(world: World) -> None:

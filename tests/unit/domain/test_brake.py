@@ -34,7 +34,9 @@ def test_the_failure_that_reaches_the_limit_brakes_in_the_same_decision():
     story = Story(fleet_of(8), canary_count=0).start().fail(1).fail(2)
 
     assert story.happened(facts.Braked) == [
-        facts.Braked(cause=BrakeCause.FAILURES, reason="2 failed, 2 allowed", actor="engine")
+        facts.Braked(
+            cause=BrakeCause.FAILURES, reason="2 failed, 2 allowed", actor="engine", failed_count=2, limit_count=2
+        )
     ]
     assert story.happened(facts.SliceOpened) == []
     assert story.in_flight == ()

@@ -7,6 +7,7 @@ import pytest
 from rollwave.domain import facts
 from rollwave.domain.config import BakePolicy
 from rollwave.domain.model import Entry, Neighbor, Phase, Standing
+from rollwave.words.standing import status_sentence
 from tests.unit.domain.story import Story, fleet_of
 
 
@@ -31,7 +32,7 @@ def test_the_canary_batch_ends_with_those_that_found_room(story):
     assert (story.standing(1), story.standing(2)) == (Standing.VERIFIED, Standing.PENDING)
     assert "bake" in story.open
     sentence = "The canary is verified and out of traffic; 1 more will follow in the bake; bake it to give it traffic."
-    assert story.summary.sentence == sentence
+    assert status_sentence(story.summary) == sentence
 
 
 def test_the_others_follow_in_the_bake(story):

@@ -7,12 +7,13 @@ import pytest
 from rollwave.domain.config import BatchMode
 from rollwave.domain.evolve import fold
 from rollwave.domain.model import BrakeCause, Neighbor, Phase
-from rollwave.domain.status import Status, summarize
+from rollwave.domain.status import Status, Why, summarize
+from rollwave.words.standing import status_sentence
 from tests.unit.domain.story import Story, fleet_of, instance
 
 
 def told(story):
-    return story.summary.status, story.summary.sentence
+    return story.summary.status, status_sentence(story.summary)
 
 
 def rolling(**config):
@@ -180,9 +181,10 @@ def test_every_phase_and_every_brake_has_its_sentence(tell, phase, status, sente
     assert told(story) == (status, sentence)
 
 
-def test_every_phase_is_told():
-    """No phase is missing above."""
+def test_every_phase_is_told_and_every_reason_is_given():
+    """None is missing above."""
     assert {phase for _, phase, _, _ in SENTENCES.values()} == set(Phase)
+    assert {tell().summary.why for tell, *_ in SENTENCES.values()} == set(Why)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_every_state_that_the_log_passes_through_has_its_sentence():
     story.roll_out()
     passed = [fold(before, story.last[:count]) for count in range(len(story.last) + 1)]
 
-    assert [summarize(state).sentence for state in passed] == [
+    assert [status_sentence(summarize(state)) for state in passed] == [
         "The canary takes traffic and its bake is over; roll out the rest.",
         "The canary takes traffic and its bake is over; roll out the rest.",
         "Pause before batch 2 until its turn; 1 of 4 on 2.0.",

@@ -23,7 +23,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time
 from rollwave.web.json_text import encode
 from rollwave.web.refusals import InvalidRequestError
-from rollwave.web.story import Names, sentence
+from rollwave.words.story import Names, sentence
 
 router = Router(tags=["audit"])
 

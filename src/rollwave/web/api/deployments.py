@@ -22,7 +22,10 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found, value_of
 from rollwave.web.context import services
 from rollwave.web.fields import Flag, Input, Settings, Version, as_json, one_of, whole
+from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
+from rollwave.words.language import Language
+from rollwave.words.standing import status_sentence
 
 router = Router(tags=["releases"])
 
@@ -147,7 +150,7 @@ def list_deployments(
         rows = rows.exclude(phase__in=FINAL_PHASES) if active else rows.filter(phase__in=FINAL_PHASES)
     if before is not None:
         rows = rows.filter(id__lt=before)
-    return [DeploymentBrief(**_brief(row), **_summary(row)) for row in rows[:limit]]
+    return [DeploymentBrief(**_brief(row), **_summary(row, language_asked(request))) for row in rows[:limit]]
 
 
 @router.post(
@@ -173,7 +176,7 @@ def create_deployment(
             reason=body.reason,
         )
         deployment_id = commands.create(planned, command=key)
-    return Answer(201, detail(deployment_id))
+    return Answer(201, detail(deployment_id, language_asked(request)))
 
 
 @router.get(
@@ -183,8 +186,7 @@ def create_deployment(
 )
 def read_deployment(request: HttpRequest, deployment_id: int) -> DeploymentOut:
     """Read one deployment."""
-    del request
-    return detail(deployment_id)
+    return detail(deployment_id, language_asked(request))
 
 
 @router.post(
@@ -228,11 +230,11 @@ def act(
             version=body.version,
         )
         commands.act(deployment_id, command, key=key)
-    return detail(deployment_id)
+    return detail(deployment_id, language_asked(request))
 
 
-def detail(deployment_id: int) -> DeploymentOut:
-    """Return a deployment as it stands; raises NotFoundError."""
+def detail(deployment_id: int, language: Language = Language.ENGLISH) -> DeploymentOut:
+    """Return a deployment as it stands, with its sentence in *language*; raises NotFoundError."""
     state = services().releases.load(deployment_id).state
     row = found(_rows().filter(id=deployment_id).first(), kind="deployment", name=deployment_id)
     deployment = state.deployment
@@ -241,7 +243,7 @@ def detail(deployment_id: int) -> DeploymentOut:
     return DeploymentOut(
         **_brief(row) | {"phase": deployment.phase.value},
         status=summary.status.value,
-        sentence=summary.sentence,
+        sentence=status_sentence(summary, language),
         config=as_json(deployment.config),
         initial=deployment.initial,
         counts=counts_of(state.targets.values()),
@@ -297,10 +299,10 @@ def _abort(stored: dict[str, Any]) -> AbortOut:
     return AbortOut(reason=stored["reason"], rollback_to=rollback_to and rollback_to["version"])
 
 
-def _summary(row: Deployment) -> dict[str, Any]:
+def _summary(row: Deployment, language: Language) -> dict[str, Any]:
     """Return status and sentence; only one that is not over is read whole, and of those a group has one at most."""
     if row.phase in FINAL_PHASES:
         status = Status.SUCCEEDED if row.phase == "success" else Status.ABORTED
         return {"status": status.value, "sentence": None}
     summary = summarize(services().releases.load(row.pk).state)
-    return {"status": value_of(summary.status), "sentence": summary.sentence}
+    return {"status": value_of(summary.status), "sentence": status_sentence(summary, language)}

@@ -15,6 +15,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import bell, services
 from rollwave.web.json_text import encode
+from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError
 
 router = Router(tags=["releases"])
@@ -63,13 +64,18 @@ def read_events(
     ``event`` is the kind, ``data`` is the event as JSON; the last one is ``event: end``.
     """
     found(Deployment.objects.filter(id=deployment_id).first(), kind="deployment", name=deployment_id)
-    since = _last_event_id(request, since)
+    since, language = _last_event_id(request, since), language_asked(request)
     if _EVENT_STREAM not in request.headers.get("Accept", ""):
-        events = stream.page(deployment_id, since=since, limit=limit)
+        events = stream.page(deployment_id, since=since, limit=limit, language=language)
         return HttpResponse(encode(events), content_type="application/json")
     rollwave = services()
     events_ahead = stream.follow(
-        deployment_id, since=since, bell=bell, stopping=rollwave.stopping, offload=rollwave.offload
+        deployment_id,
+        since=since,
+        bell=bell,
+        stopping=rollwave.stopping,
+        offload=rollwave.offload,
+        language=language,
     )
     # A proxy that gathers an answer before it passes it on would make a live stream a dead one.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -1,0 +1,1 @@
+"""Ways to tell other systems, and people, what happens in releases."""

@@ -1,0 +1,1 @@
+"""Sentences that people read, in their language: the one place that makes them."""
