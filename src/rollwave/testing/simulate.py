@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import logging
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -101,4 +102,6 @@ def _say_violation(result: Result) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever ends us means the processes that we have started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
