@@ -152,3 +152,15 @@ def _is_told(fact: Fact) -> bool:
     if isinstance(fact, facts.TargetsSettled):
         return any(one.failure is not None for one in fact.settlements)
     return not isinstance(fact, _QUIET)
+
+
+def names(deployment_id: int) -> list[str]:
+    """Return the names of all targets in rolling order, without that of their group."""
+    found = fetch(_NAMES, deployment_id)
+    return [f"{server}:{port}" for server, port in found]
+
+
+_NAMES: Final = """
+SELECT s.name, i.port FROM store_target t JOIN store_instance i ON i.id = t.instance_id
+JOIN store_server s ON s.id = i.server_id WHERE t.deployment_id = %s ORDER BY t.position
+"""

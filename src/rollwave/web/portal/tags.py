@@ -1,18 +1,36 @@
-"""Template tags and filters of the portal, loaded as ``frame``."""
+"""Template tags and filters of the portal; every template has them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+
+from rollwave.web.portal.words import FLAGS, KINDS, SETTING_LABELS, STATUSES, VERDICTS, setting_words, span_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from django.utils.safestring import SafeString
 
 register = template.Library()
+
+register.filter("setting_words", setting_words)
+register.filter("span", span_words)
+
+
+@register.filter
+def get(values: Mapping[str, Any], name: str) -> Any:
+    """Return what a mapping has under *name*."""
+    return values.get(name)
+
+
+@register.filter
+def figure(count: int) -> str:
+    """Return a number as a person reads it: in thousands."""
+    return f"{count:,}"
 
 
 @register.filter
@@ -29,3 +47,47 @@ def when(moment: datetime | None, form: str = "short") -> SafeString | str:
         return ""
     text = f"{moment:%Y-%m-%d %H:%M} UTC"
     return format_html('<local-time datetime="{}" form="{}">{}</local-time>', moment.isoformat(), form, text)
+
+
+@register.simple_tag
+def status_pill(status: str) -> SafeString:
+    """Show the status of a release as a word on its color."""
+    label, look = STATUSES[status]
+    return format_html('<span class="pill {}">{}</span>', look, label)
+
+
+@register.simple_tag
+def flag_pills(reasons: list[str]) -> SafeString:
+    """Show why an instance is not in traffic."""
+    return format_html_join(" ", '<span class="pill {1}">{0}</span>', (FLAGS[one] for one in reasons))
+
+
+@register.filter
+def flag_words(reason: str) -> str:
+    """Return what a reason is called."""
+    return str(FLAGS[reason][0])
+
+
+@register.filter
+def kind_words(kind: str) -> str:
+    """Return what a release is for."""
+    return str(KINDS[kind])
+
+
+@register.filter
+def setting_label(name: str) -> str:
+    """Return what a setting is called."""
+    return str(SETTING_LABELS.get(name, name))
+
+
+@register.simple_tag
+def verdict_pill(verdict: Any) -> SafeString:
+    """Show what came of a look at a server."""
+    label, look = VERDICTS[verdict.value]
+    return format_html('<span class="pill {}">{}</span>', look, label)
+
+
+@register.filter
+def seconds_between(began: datetime, ended: datetime | None) -> float | None:
+    """Return how long something took; None where it is not over."""
+    return (ended - began).total_seconds() if ended else None

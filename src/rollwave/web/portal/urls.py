@@ -5,12 +5,28 @@ from __future__ import annotations
 from django.urls import path
 from django.views.i18n import set_language
 
-from rollwave.web.portal import overview, theme
+from rollwave.web.portal import audit, fleet, history, overview, packages, search, settings, starting, theme
 
 app_name = "portal"
 
 urlpatterns = [
     path("", overview.show, name="overview"),
+    path("deployments", history.show, name="deployments"),
+    path("deployments/new", starting.show, name="start"),
+    path("deployments/compare", history.compare, name="compare"),
+    path("fleet", fleet.show, name="fleet"),
+    path("apps/<str:name>", fleet.show_app, name="app"),
+    path("groups/<str:name>", fleet.show_group, name="group"),
+    path("groups/<str:name>/hold", fleet.hold, name="hold"),
+    path("servers", fleet.show_servers, name="servers"),
+    path("servers/<str:name>", fleet.show_server, name="server"),
+    path("servers/<str:name>/check", fleet.check_server, name="server-check"),
+    path("servers/<str:name>/switch", fleet.switch, name="server-switch"),
+    path("packages", packages.show, name="packages"),
+    path("packages/<str:app>/<str:version>", packages.show_one, name="package"),
+    path("audit", audit.show, name="audit"),
+    path("settings", settings.show, name="settings"),
+    path("search", search.show, name="search"),
     path("preferences/theme", theme.choose, name="theme"),
     path("preferences/language", set_language, name="language"),
 ]

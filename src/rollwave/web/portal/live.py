@@ -1,0 +1,86 @@
+"""The live data of a release for its page: a snapshot, and what happens after it."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+from django.http import Http404, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.views.decorators.http import require_safe
+
+from rollwave.store.models import Deployment
+from rollwave.web.access import Permission, needs, of_deployment
+from rollwave.web.context import bell, services
+from rollwave.web.json_text import encode
+from rollwave.web.live import reading
+from rollwave.web.live.cell import Cell
+from rollwave.web.live.feeds import Feeds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from django.http import HttpRequest
+
+_feeds: Final = Feeds()
+
+_NOT_KEPT: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""A proxy that gathers an answer before it passes it on would make a live stream a dead one."""
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def snapshot(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return all cells: ``{seq, states, meta}``, the states as one byte a target in rolling order, in base64."""
+    del request
+    try:
+        picture = reading.picture(deployment_id)
+    except Deployment.DoesNotExist:
+        raise Http404 from None
+    told = {
+        "seq": picture.seq,
+        "states": base64.b64encode(picture.cells).decode(),
+        "meta": {
+            "batches": _sizes(picture.batches),
+            "cells": [cell.name.lower() for cell in Cell],
+            "over": picture.is_over,
+        },
+    }
+    return HttpResponse(encode(told), content_type="application/json", headers=_NOT_KEPT)
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def events(request: HttpRequest, deployment_id: int) -> HttpResponse | StreamingHttpResponse:
+    """Stream what happens after event ``since``, or after ``Last-Event-ID``, which wins: see `Feed.follow`."""
+    given = request.headers.get("Last-Event-ID") or request.GET.get("since", "0")
+    if not given.isdecimal():
+        return HttpResponseBadRequest(f"since is {given!r}, not a number")
+    if not Deployment.objects.filter(id=deployment_id).exists():
+        raise Http404
+    return StreamingHttpResponse(
+        _followed(deployment_id, int(given)), content_type="text/event-stream", headers=_NOT_KEPT
+    )
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def names(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return the names of all targets in rolling order; they never change."""
+    del request
+    found = reading.names(deployment_id)
+    return HttpResponse(
+        encode(found), content_type="application/json", headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+async def _followed(deployment_id: int, since: int) -> AsyncIterator[bytes]:
+    feed = _feeds.of(deployment_id, rollwave=services(), bell=bell)
+    async for text in feed.follow(since):
+        yield text
+
+
+def _sizes(batches: tuple[int, ...]) -> list[int]:
+    sizes = [0] * max(batches, default=0)
+    for number in batches:
+        sizes[number - 1] += 1
+    return sizes

@@ -1,0 +1,221 @@
+"""The page of one release: what people watch while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.paginator import Paginator
+from django.http import Http404
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from rollwave.domain import facts
+from rollwave.domain.actions import why_not
+from rollwave.domain.brake import failed_count
+from rollwave.domain.budget import budget_of
+from rollwave.domain.commands import Action
+from rollwave.domain.model import Phase
+from rollwave.domain.status import Status, summarize
+from rollwave.store.models import Deployment
+from rollwave.web.access import Permission, may, needs, of_deployment, principal_of
+from rollwave.web.context import services
+from rollwave.web.language import language_shown
+from rollwave.web.live.cell import FAILURES, Cell, cell_of
+from rollwave.web.portal import attention, charts, course, gate, steering, target_card
+from rollwave.web.portal.legend import cell_names, legend
+from rollwave.words.catalog import name_of
+from rollwave.words.standing import status_sentence
+from rollwave.words.story import Names, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.http import HttpRequest, HttpResponse
+
+    from rollwave.domain.model import State
+
+ROWS: Final = 100
+"""Rows of a page of the table."""
+
+_TONES: Final = {
+    Status.RUNNING: "running",
+    Status.WAITING: "wait",
+    Status.BRAKED: "wait",
+    Status.FAILED: "bad",
+    Status.ABORTING: "wait",
+    Status.SUCCEEDED: "good",
+}
+
+_UNTOLD: Final = (facts.BakeApproved, facts.BatchScheduled)
+"""Another event of the same moment tells it better."""
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def show(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Show a release."""
+    return render(request, "portal/release/page.html", _context(request, deployment_id))
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def panels(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return all of the page but its grid, each part to be swapped for the one that is there."""
+    return render(request, "portal/release/panels.html", {**_context(request, deployment_id), "swap": True})
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def chart(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return the charts."""
+    return render(request, "portal/release/charts.html", {"charts": charts.charts(deployment_id), "id": deployment_id})
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def target(request: HttpRequest, deployment_id: int, position: int) -> HttpResponse:
+    """Return the card of one target."""
+    state = services().releases.load(deployment_id).state
+    found = target_card.card(state, position)
+    if found is None:
+        raise Http404
+    can_retry = found.can_retry and _may_operate(request, _row(deployment_id)) and not why_not(state, Action.RETRY)
+    context = {"card": found, "id": deployment_id, "state": cell_names()[found.cell], "can_retry": can_retry}
+    return render(request, "portal/release/target.html", context)
+
+
+@require_safe
+@needs(Permission.VIEW, of_deployment)
+def table(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return the targets as a table: those of one state of the legend, or all."""
+    state = services().releases.load(deployment_id).state
+    wanted = next((chip for chip in legend() if chip.key == request.GET.get("state")), None)
+    names = cell_names()
+    found = [
+        {
+            "position": position,
+            "instance": state.fleet[one.instance_id],
+            "name": state.fleet[one.instance_id].name.split("/", 1)[-1],
+            "target": one,
+            "cell": cell.name.lower(),
+            "state": names[cell],
+        }
+        for position, one in enumerate(state.targets.values())
+        if wanted is None or cell_of(one) in wanted.cells
+        for cell in [cell_of(one)]
+    ]
+    page = Paginator(found, ROWS).get_page(request.GET.get("page"))
+    return render(request, "portal/release/table.html", {"page": page, "id": deployment_id, "wanted": wanted})
+
+
+def _row(deployment_id: int) -> Deployment:
+    row = Deployment.objects.select_related("group__app", "goal", "previous").filter(id=deployment_id).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def _may_operate(request: HttpRequest, row: Deployment) -> bool:
+    principal = principal_of(request)
+    return may(principal, Permission.OPERATE, app=row.group.app.name, environment=row.group.environment)
+
+
+def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
+    row = _row(deployment_id)
+    state = services().releases.load(deployment_id).state
+    told = course.story(deployment_id)
+    summary = summarize(state)
+    budget = budget_of(state)
+    cells = [cell_of(one) for one in state.targets.values()]
+    can = _may_operate(request, row)
+    causes = attention.causes(state)
+    return {
+        "row": row,
+        "deployment": state.deployment,
+        "sites": len({state.fleet[one].site for one in state.targets}),
+        "status": _status(summary.status, state),
+        "sentence": status_sentence(summary, language_shown()),
+        "is_final": state.deployment.phase.is_final,
+        "is_braked": summary.status is Status.BRAKED,
+        "waits": can and summary.status is Status.WAITING,
+        "steps": course.steps(state, told, now=services().clock.now()),
+        "total": len(cells),
+        "done": cells.count(Cell.DONE),
+        "percent": _percent(cells.count(Cell.DONE), len(cells)),
+        "budget": budget,
+        "failed": failed_count(state),
+        "gate": gate.gate(state),
+        "rails": gate.rails(state),
+        "batches": _batches(state, cells),
+        "legend": [{"chip": chip, "count": sum(cell in chip.cells for cell in cells)} for chip in legend()],
+        "cells": {"names": list(cell_names().values()), "groups": {chip.key: sorted(chip.cells) for chip in legend()}},
+        "buttons": steering.buttons(state) if can else [],
+        "causes": causes,
+        "attention": sum(cause.targets for cause in causes),
+        "unanswered": attention.unanswered(state),
+        "retry_closed": "" if can and not why_not(state, Action.RETRY) else why_not(state, Action.RETRY) or " ",
+        "activity": _activity(state, told),
+        "can_raise": can and not why_not(state, Action.RAISE_LIMIT),
+        "kind": name_of(state.deployment.kind, language_shown()).capitalize(),
+        "took": course.duration((row.ended_at - row.created_at).total_seconds()) if row.ended_at else "",
+        "words": _words(),
+    }
+
+
+def _words() -> dict[str, str]:
+    """Return what the scripts of the page say."""
+    return {
+        "batch": _("Batch {n}"),
+        "queued": _("queued"),
+        "open": _("under way"),
+        "passed": _("passed"),
+        "failed": _("{n} failed"),
+        "waitsFor": _("waits for batch {n}"),
+        "starts": _("starts {time}"),
+        "minutes": _("min"),
+        "seconds": _("s"),
+        "hours": _("h"),
+        "said": _("{name}, batch {n}, {state}"),
+    }
+
+
+def _status(status: Status, state: State) -> dict[str, str]:
+    name = name_of(state.deployment.phase if status is Status.RUNNING else status, language_shown())
+    return {"key": status.value, "label": name[:1].upper() + name[1:], "tone": _TONES.get(status, "")}
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 1) if whole else 0.0
+
+
+def _batches(state: State, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    found = []
+    for batch in state.deployment.batches:
+        mine = [cell for cell, one in zip(cells, state.targets.values(), strict=True) if one.batch == batch.number]
+        found.append(
+            {
+                "number": batch.number,
+                "canary": batch.canary,
+                "total": len(mine),
+                "done": mine.count(Cell.DONE),
+                "failed": sum(cell in FAILURES for cell in mine),
+                "opened": batch.opened,
+                "due_at": batch.due_at,
+            }
+        )
+    return found
+
+
+def _activity(state: State, told: Sequence[course.Entry]) -> list[dict[str, Any]]:
+    names = Names({one.id: one.name for one in state.fleet.values()}, language_shown())
+    shown = [one for one in told if not isinstance(one.fact, _UNTOLD) and not _is_start(one)]
+    return [{"at": one.at, "text": sentence(one.fact, names), "bad": _is_bad(one)} for one in reversed(shown)]
+
+
+def _is_start(one: course.Entry) -> bool:
+    return isinstance(one.fact, facts.PhaseChanged) and one.fact.phase in (Phase.BAKING, Phase.ROLLING_OUT)
+
+
+def _is_bad(one: course.Entry) -> bool:
+    return isinstance(one.fact, facts.Braked | facts.TargetsFailing | facts.BakeCondemned)

@@ -1,0 +1,158 @@
+"""Steering a release from its page: which buttons there are, the dialog of each, and doing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+from msgspec import Struct
+
+from rollwave.domain.actions import HIGHEST_PERCENT, open_actions, retryable, why_not
+from rollwave.domain.commands import Action
+from rollwave.domain.errors import RollwaveError
+from rollwave.web import commands
+from rollwave.web.access import Permission, needs, of_deployment, principal_of
+from rollwave.web.api.errors import translated
+from rollwave.web.context import services
+from rollwave.web.language import language_shown
+from rollwave.web.portal import attention
+from rollwave.web.portal.consequences import consequences
+from rollwave.words.catalog import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.http import HttpRequest
+
+    from rollwave.domain.commands import Command
+    from rollwave.domain.model import State
+
+_ICONS: Final[Mapping[Action, str]] = {
+    Action.START: "play",
+    Action.BAKE: "flame",
+    Action.ROLLOUT: "chevrons-right",
+    Action.NEXT: "chevron-right",
+    Action.RESUME: "play",
+    Action.BRAKE: "octagon-pause",
+    Action.RETRY: "rotate-ccw",
+    Action.RAISE_LIMIT: "gauge",
+    Action.ROLLBACK: "undo-2",
+    Action.ABORT: "x",
+}
+"""In the order in which their buttons stand: what leads on comes first."""
+
+_LEADING: Final = frozenset({Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT, Action.RESUME, Action.BRAKE})
+
+
+class Button(Struct, frozen=True, kw_only=True):
+    """
+    An action that is open.
+
+    Attributes:
+        verb: Its name in the address.
+        label: What it says.
+        icon: Name of its icon.
+        look: Classes of the button.
+        key: The key that presses it; empty for none.
+        count: How many targets it is about; None where the button need not say.
+    """
+
+    verb: str
+    label: str
+    icon: str
+    look: str
+    key: str
+    count: int | None
+
+
+def buttons(state: State) -> list[Button]:
+    """Return the buttons of what is open now: the first that leads on is the primary one."""
+    available = set(open_actions(state))
+    if not any(target.counts_as_failed for target in state.targets.values()):
+        # A person reaches for a higher limit when failures have used it up; before that it is one button too many.
+        available.discard(Action.RAISE_LIMIT)
+    shown = [action for action in _ICONS if action in available]
+    primary = next((action for action in shown if action in _LEADING), None)
+    return [_button(action, state, is_primary=action is primary) for action in shown]
+
+
+def _button(action: Action, state: State, *, is_primary: bool) -> Button:
+    label = name_of(action, language_shown())
+    return Button(
+        verb=action.value,
+        label=_("Retry failed") if action is Action.RETRY else label[:1].upper() + label[1:],
+        icon=_ICONS[action],
+        look="primary" if is_primary else "alarm" if action is Action.ABORT else "",
+        key="b" if action is Action.BRAKE else "",
+        count=len(retryable(state)) if action is Action.RETRY else None,
+    )
+
+
+@require_safe
+@needs(Permission.OPERATE, of_deployment)
+def ask(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
+    """Return the dialog that says in figures what an action will do."""
+    return _dialog(request, services().releases.load(deployment_id).state, verb)
+
+
+@require_POST
+@needs(Permission.OPERATE, of_deployment)
+def act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
+    """Do an action and have the page take it over; or return its dialog again, with what was wrong."""
+    state = services().releases.load(deployment_id).state
+    said = consequences(state, _action(verb))
+    if said.is_dangerous and request.POST.get("confirm", "").strip() != state.deployment.group:
+        return _dialog(request, state, verb, wrong=_("Type %(group)s to confirm.") % {"group": state.deployment.group})
+    try:
+        commands.act(deployment_id, _command(request, state, verb), key=None)
+    except RollwaveError as error:
+        return _dialog(
+            request, services().releases.load(deployment_id).state, verb, wrong=translated(error, request).message
+        )
+    response = HttpResponse()
+    response["HX-Trigger"] = "release-acted"
+    return response
+
+
+def _command(request: HttpRequest, state: State, verb: str) -> Command:
+    one, cause = request.POST.get("target", ""), request.POST.get("cause", "")
+    percent = request.POST.get("max_unavailable_percent", "")
+    return commands.build(
+        verb,
+        state,
+        actor=principal_of(request).name,
+        reason=request.POST.get("reason", "").strip(),
+        targets=[one] if one else attention.retried(state, cause) if cause else None,
+        max_unavailable_percent=int(percent) if percent.isdecimal() else None,
+        version=None,
+    )
+
+
+def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -> HttpResponse:
+    action = _action(verb)
+    sent = request.POST or request.GET
+    cause, one = sent.get("cause", ""), sent.get("target", "")
+    context: dict[str, Any] = {
+        "id": state.deployment.id,
+        "verb": verb,
+        "said": consequences(state, action, cause=cause, target=one),
+        "group": state.deployment.group,
+        "cause": cause,
+        "target": one,
+        "reason": sent.get("reason", ""),
+        "closed": why_not(state, action),
+        "wrong": wrong,
+    }
+    if action is Action.RAISE_LIMIT:
+        context |= {"percent": state.deployment.config.max_unavailable_percent + 1, "highest": HIGHEST_PERCENT}
+    return render(request, "portal/release/dialog.html", context)
+
+
+def _action(verb: str) -> Action:
+    try:
+        return Action(verb)
+    except ValueError:
+        raise Http404 from None

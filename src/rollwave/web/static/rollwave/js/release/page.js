@@ -1,0 +1,247 @@
+/** The page of one release: brings together its live data, the grid, the figures and the parts that the server makes. */
+
+import { FiguresView } from "./figures.js";
+import { LiveSource } from "./live-source.js";
+import { Ribbon } from "./ribbon.js";
+import "./target-grid.js";
+import { Tip } from "./tip.js";
+
+/** Between two looks at the figures, and at the parts that the server makes; a crowd is spread over half as much. */
+const FIGURES_MS = 500;
+const PANELS_MS = 1_500;
+
+class ReleasePage extends HTMLElement {
+    #picked = -1;
+    #stamp = 0;
+    #isDue = false;
+    #isAsked = false;
+    #cardIsOld = false;
+
+    connectedCallback() {
+        this.url = this.dataset.url ?? "";
+        this.grid = /** @type {import("./target-grid.js").TargetGrid} */ (this.querySelector("target-grid"));
+        this.ribbon = new Ribbon(/** @type {HTMLCanvasElement} */ (this.querySelector("#ribbon")));
+        this.words = read("release-words");
+        this.groups = read("cell-groups");
+        this.tip = new Tip(this.grid, this.url, read("cell-names"));
+        this.figures = new FiguresView(this, this.words, this.groups);
+        this.live = new LiveSource(this.url);
+
+        this.live.addEventListener("model", (event) => this.#onModel(detail(event)));
+        this.live.addEventListener("cells", (event) => this.#onCells(detail(event)));
+        this.live.addEventListener("figures", (event) => this.#onFigures(detail(event)));
+        this.live.addEventListener("state", (event) => this.#onState(detail(event)));
+        this.grid.addEventListener("pick", (event) => this.#pick(detail(event)));
+        this.grid.addEventListener("focus-target", (event) => this.#say(detail(event)));
+        this.addEventListener("click", (event) => this.#onClick(event));
+        document.addEventListener("keydown", (event) => this.#onKey(event));
+        document.body.addEventListener("htmx:afterSwap", () => this.#afterSwap());
+        document.body.addEventListener("release-acted", () => this.#acted());
+
+        window.setInterval(() => this.#tick(), FIGURES_MS);
+        this.#afterSwap();
+        this.live.start();
+    }
+
+    /** @param {import("./model.js").Model} model */
+    #onModel(model) {
+        this.tip.model = model;
+        this.grid.show(model);
+        this.#draw();
+    }
+
+    /** @param {number[]} changed */
+    #onCells(changed) {
+        this.grid.change(changed);
+        this.#isDue = true;
+
+        if (changed.includes(this.#picked)) {
+            this.#cardIsOld = true;
+        }
+    }
+
+    /** @param {any} figures */
+    #onFigures(figures) {
+        this.figures.told = figures;
+        this.#isDue = true;
+
+        if (figures.stamp > this.#stamp) {
+            const isFirst = this.#stamp === 0;
+
+            this.#stamp = figures.stamp;
+
+            if (!isFirst) {
+                this.#refresh();
+            }
+        }
+    }
+
+    /** @param {string} state */
+    #onState(state) {
+        const live = document.getElementById("live");
+
+        if (live && live.dataset.state !== state) {
+            live.dataset.state = state;
+            live.textContent = live.dataset[state] ?? "";
+        }
+        if (state === "over" && !("over" in this.dataset)) {
+            this.dataset.over = "";
+            this.#refresh();
+        }
+    }
+
+    #tick() {
+        if (this.#isDue) {
+            this.#draw();
+        }
+        if (this.#cardIsOld) {
+            this.#cardIsOld = false;
+            this.#loadCard();
+        }
+    }
+
+    #draw() {
+        const { model } = this.live;
+
+        this.#isDue = false;
+
+        if (model) {
+            this.figures.draw(model);
+            this.ribbon.draw(model);
+        }
+    }
+
+    /** Have the parts that the server makes brought up to date, soon: what else happens until then is in it. */
+    #refresh() {
+        if (this.#isAsked) {
+            return;
+        }
+
+        this.#isAsked = true;
+        window.setTimeout(() => {
+            this.#isAsked = false;
+            this.#trigger("release-changed");
+        }, PANELS_MS * (0.5 + Math.random() / 2));
+    }
+
+    #afterSwap() {
+        const braked = this.ownerDocument.querySelector('[data-status="braked"]');
+
+        this.toggleAttribute("data-braked", braked !== null);
+        this.#draw();
+    }
+
+    #acted() {
+        document.querySelector("#dialog dialog")?.remove();
+        this.#cardIsOld = this.#picked >= 0;
+    }
+
+    /** @param {string} name */
+    #trigger(name) {
+        htmx().trigger("#panels", name);
+    }
+
+    /** @param {number} place */
+    #pick(place) {
+        this.#picked = place;
+        this.grid.pick(place);
+        this.#loadCard();
+    }
+
+    #loadCard() {
+        if (this.#picked >= 0) {
+            htmx().ajax("GET", `${this.url}/targets/${this.#picked}`, { target: "#target-card", swap: "innerHTML" });
+        }
+    }
+
+    /** @param {number} place */
+    async #say(place) {
+        const { name, state } = await this.tip.about(place);
+        const said = document.getElementById("grid-said");
+
+        if (said && this.live.model) {
+            said.textContent = this.words.said
+                .replace("{name}", name)
+                .replace("{n}", String(this.live.model.batchOf(place) + 1))
+                .replace("{state}", state);
+        }
+    }
+
+    /** @param {MouseEvent} event */
+    #onClick(event) {
+        const element = event.target instanceof Element ? event.target : null;
+        const chip = element?.closest("[data-chip]");
+        const view = element?.closest("[data-view]");
+
+        if (chip instanceof HTMLElement) {
+            this.#filter(chip);
+        }
+        if (view instanceof HTMLElement) {
+            this.#view(view.dataset.view ?? "");
+        }
+        if (element?.closest("[data-close-card]")) {
+            this.#picked = -1;
+            this.grid.pick(-1);
+            document.getElementById("target-card")?.replaceChildren();
+        }
+    }
+
+    /** @param {HTMLElement} chip */
+    #filter(chip) {
+        const isOn = chip.getAttribute("aria-pressed") !== "true";
+
+        for (const other of this.querySelectorAll("[data-chip]")) {
+            other.setAttribute("aria-pressed", String(isOn && other === chip));
+        }
+
+        const key = isOn ? (chip.dataset.chip ?? "") : "";
+
+        this.grid.filter(key ? this.groups[key] : null);
+
+        if (!document.getElementById("target-table")?.hidden) {
+            htmx().ajax("GET", `${this.url}/table?state=${key}`, { target: "#target-table", swap: "innerHTML" });
+        }
+    }
+
+    /** @param {string} wanted */
+    #view(wanted) {
+        for (const button of this.querySelectorAll("[data-view]")) {
+            button.setAttribute("aria-pressed", String(button instanceof HTMLElement && button.dataset.view === wanted));
+        }
+
+        this.grid.hidden = wanted === "table";
+
+        const table = document.getElementById("target-table");
+
+        if (table) {
+            table.hidden = wanted !== "table";
+        }
+    }
+
+    /** @param {KeyboardEvent} event */
+    #onKey(event) {
+        const isTyping = event.target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+
+        if (event.key === "f" && !isTyping && !event.ctrlKey && !event.metaKey && !document.querySelector("dialog[open]")) {
+            event.preventDefault();
+            this.grid.goToFailed();
+        }
+    }
+}
+
+/** @param {string} id */
+function read(id) {
+    return JSON.parse(document.getElementById(id)?.textContent ?? "null");
+}
+
+/** @param {Event} event */
+function detail(event) {
+    return /** @type {CustomEvent} */ (event).detail;
+}
+
+/** @returns {any} the library, which is a script and no module */
+function htmx() {
+    return /** @type {any} */ (window).htmx;
+}
+
+customElements.define("release-page", ReleasePage);
