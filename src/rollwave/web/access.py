@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from enum import Enum
 from functools import wraps
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q
+from django.shortcuts import render
 from msgspec import Struct
 
 from rollwave.domain.errors import InvalidValueError
@@ -297,7 +298,7 @@ def needs(
             try:
                 check(principal, permission, where(**parameters))
             except ForbiddenError as error:
-                raise PermissionDenied(error.message) from error
+                return render(request, "people/forbidden.html", {"facts": error.facts}, status=HTTPStatus.FORBIDDEN)
             return view(request, **parameters)
 
         page.permission = permission  # type: ignore[attr-defined]  # a test asks every page for it

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def welcome_file(path: Path) -> Path:
+    """Return the file with the code that lets somebody make the first account, as long as there is none."""
+    return path / "secrets" / "welcome"
+
+
 class DataDirBusyError(RollwaveError):
     """Another process serves this data directory."""
 

@@ -125,6 +125,26 @@ class LastTokenError(RollwaveError):
         super().__init__(f"{name!r} is the last that may manage everything; make another one first", name=name)
 
 
+class UserExistsError(RollwaveError):
+    """A user of this name is there already."""
+
+    code = "user.exists"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(f"there is a user {name!r} already; choose another name", name=name)
+
+
+class LastManagerError(RollwaveError):
+    """Without this user nobody could manage anything any more."""
+
+    code = "user.last_manager"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"{name!r} is the last who may manage everything; make somebody else an admin first", name=name
+        )
+
+
 class UnavailableError(RollwaveError):
     """Something that the answer needs does not work right now; trying again is right."""
 

@@ -16,7 +16,8 @@ import uvloop
 from rollwave.domain.errors import RollwaveError
 from rollwave.system import tune_interpreter
 from rollwave.web import logs
-from rollwave.web.data_dir import DataDir
+from rollwave.web.data_dir import DataDir, welcome_file
+from rollwave.web.secret_file import secret_in
 from rollwave.web.setup import migrate, require_distributed, require_embedded, require_schema, set_up_django
 
 if TYPE_CHECKING:
@@ -105,11 +106,17 @@ def serve_web(data_dir: Path, *, host: str = "127.0.0.1", port: int = 8080) -> N
 
 
 def _serve(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> None:
-    from rollwave.web import tokens  # noqa: PLC0415  # needs the settings
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # needs the settings
+
+    from rollwave.web import tokens  # noqa: PLC0415
     from rollwave.web.context import install  # noqa: PLC0415
 
     install(rollwave)
     tokens.make_first(place.token_file, now=rollwave.clock.now())
+    if get_user_model().objects.exists():
+        welcome_file(place.path).unlink(missing_ok=True)
+    else:
+        secret_in(welcome_file(place.path))
     tune_interpreter()
     uvloop.run(_run(rollwave, place, listener))
 
@@ -152,7 +159,7 @@ async def _run(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> N
     engine.add_done_callback(lambda _: stop())
     address = _address_of(listener)
     with place.endpoint(address), supervised(rollwave, loop=loop):
-        announced = loop.create_task(_announce(server, address, place))
+        announced = loop.create_task(_announce(server, address, place, known_as=rollwave.settings.web.url))
         await server.serve(sockets=[listener])
         announced.cancel()
     engine.cancel()
@@ -178,15 +185,22 @@ def _configuration(rollwave: Rollwave) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Whoever is no proxy of ours cannot say that they are somebody else.
+        proxy_headers=bool(rollwave.settings.web.trusted_proxies),
+        forwarded_allow_ips=list(rollwave.settings.web.trusted_proxies),
         timeout_graceful_shutdown=GRACE_S,
     )
 
 
-async def _announce(server: uvicorn.Server, address: str, place: DataDir) -> None:
+async def _announce(server: uvicorn.Server, address: str, place: DataDir, *, known_as: str | None) -> None:
     # Uvicorn tells nobody when it has started.
     while not server.started:  # noqa: ASYNC110  # for the same reason
         await asyncio.sleep(0.01)
     sys.stdout.write(f"Rollwave is ready at {address} (data in {place.path}, first token in {place.token_file})\n")
+    welcome = welcome_file(place.path)
+    if welcome.exists():
+        url = f"{known_as or address}/welcome/{welcome.read_text().strip()}"
+        sys.stdout.write(f"Nobody can sign in yet; make the first account at {url}\n")
     sys.stdout.flush()
 
 

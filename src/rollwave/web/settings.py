@@ -39,6 +39,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "rollwave.web.request_lines.request_lines",
+    "rollwave.web.headers.headers",
     "rollwave.web.static_files.static_files",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -60,6 +61,8 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 # All processes of an installation share both keys: through the data directory, or through the environment.
 SECRET_KEY = os.environ.get("ROLLWAVE_SECRET_KEY") or secret_in(DATA_DIR / "secrets" / "session.key")
 AUDIT_KEY = os.environ.get("ROLLWAVE_AUDIT_KEY") or secret_in(DATA_DIR / "secrets" / "audit.key")
+# Guards what notifications need to reach others: addresses of chats, passwords of brokers.
+NOTIFY_KEY = os.environ.get("ROLLWAVE_NOTIFY_KEY") or secret_in(DATA_DIR / "secrets" / "notify.key")
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [

@@ -24,6 +24,7 @@ urlpatterns = [
     path("readyz", health.ready),
     path("metrics", metrics.show),
     path("api/v1/", api.urls),
+    path("", include("rollwave.web.people.urls")),
     path("", include("rollwave.web.portal.urls")),
 ]
 

@@ -38,6 +38,7 @@ class Served:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
         # A file: a pipe that nobody reads is full after some hundred requests, and the server waits for ever.
         self._errors = data_dir.with_name(f"{data_dir.name}.stderr")
         with self._errors.open("w") as errors:
@@ -162,6 +163,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     code, errors = served.stop()
     assert code == 0, errors
     assert "Traceback" not in errors, errors
+
+
+@pytest.fixture
+def served_anew(tmp_path: Path) -> Iterator[Callable[[], Served]]:
+    """Start servers of a test's own, each over a data directory of its own."""
+    started: list[Served] = []
+
+    def start() -> Served:
+        started.append(Served(tmp_path / str(len(started)) / "data"))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,20 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.renderers import BaseRenderer
 
-from rollwave.web.api import apps, audit, deployments, errors, events, groups, packages, plans, servers, spec, targets
+from rollwave.web.api import (
+    apps,
+    audit,
+    deployments,
+    errors,
+    events,
+    groups,
+    packages,
+    plans,
+    servers,
+    spec,
+    targets,
+    users,
+)
 from rollwave.web.api import tokens as token_routes
 from rollwave.web.api.auth import Undeclared
 from rollwave.web.json_text import encode
@@ -80,6 +93,8 @@ def make_api() -> Api:
         ("/deployments", events.router),
         ("/audit", audit.router),
         ("/tokens", token_routes.router),
+        ("/users", users.router),
+        ("/me", users.me_router),
     ):
         api.add_router(prefix, router)
     errors.register(api)

@@ -42,6 +42,8 @@ _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
         packages.KeyExistsError,
         refusals.TokenExistsError,
         refusals.LastTokenError,
+        refusals.UserExistsError,
+        refusals.LastManagerError,
         BalancerPoolError,
     ),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (packages.PackageTooLargeError, refusals.TooLargeError),

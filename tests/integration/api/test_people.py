@@ -1,0 +1,255 @@
+"""People: the first account, signing in and out, invitations, users, tokens; through the pages and through the API."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.integration.api.conftest import Api, Served
+
+_numbers = itertools.count(1)
+PASSWORD = "correct horse battery"
+
+
+class Browser:
+    """Follows forms as a browser does: what a page hides in a form goes back with it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.http = httpx.Client(base_url=endpoint, follow_redirects=True, timeout=60)
+
+    def get(self, path: str, status: int = 200) -> str:
+        answer = self.http.get(path)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def submit(self, path: str, status: int = 200, *, page: str | None = None, **fields: str) -> str:
+        """Fill in the form of *page* (by default at *path* itself), and send it to *path*."""
+        shown = self.get(page or path)
+        kept = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', shown))
+        for name, options in re.findall(r'<select name="([^"]+)"(.*?)</select>', shown, re.DOTALL):
+            chosen = re.search(r'value="([^"]*)" selected', options) or re.search(r'value="([^"]*)"', options)
+            kept[name] = chosen.group(1)
+        answer = self.http.post(path, data={**kept, **fields}, headers={"Referer": str(self.http.base_url)})
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def sign_in(self, name: str, password: str = PASSWORD, status: int = 200) -> str:
+        return self.submit("/login", status, username=name, password=password)
+
+
+@pytest.fixture
+def open_browser() -> Iterator[Callable[[str], Browser]]:
+    opened: list[Browser] = []
+
+    def open_at(endpoint: str) -> Browser:
+        opened.append(Browser(endpoint))
+        return opened[-1]
+
+    yield open_at
+    for one in opened:
+        one.http.close()
+
+
+@pytest.fixture
+def browser(served: Served, open_browser: Callable[[str], Browser]) -> Browser:
+    return open_browser(served.endpoint)
+
+
+@pytest.fixture
+def make_user(api: Api, served: Served, open_browser: Callable[[str], Browser]) -> Callable[..., str]:
+    """Make somebody who can sign in, with these roles; return their name."""
+
+    def make(*roles: str) -> str:
+        name = f"u{_number()}"
+        path = api.post("/users", {"name": name, "roles": list(roles)}, 201)["invitation"]
+        accept(open_browser(served.endpoint), path)
+        return name
+
+    return make
+
+
+def accept(browser: Browser, path: str) -> None:
+    """Choose a password by an invitation."""
+    entered = browser.http.get(path)
+    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', entered.text)[-1]
+    form = {"csrfmiddlewaretoken": token, "new_password1": PASSWORD, "new_password2": PASSWORD}
+    answer = browser.http.post(entered.url, data=form, headers={"Referer": str(entered.url)})
+    assert answer.url.path == "/", answer.text
+
+
+def _number() -> str:
+    """What makes a name of this process its own."""
+    return f"{os.getpid()}-{next(_numbers)}"
+
+
+def actions(api: Api, subject: str) -> list[str]:
+    return [one["action"] for one in api.get("/audit", subject=subject)]
+
+
+def test_the_first_account_is_made_by_the_link_that_the_server_prints(served_anew, open_browser):
+    """It may do everything; the link is good for once, and says nothing to whoever guesses."""
+    served = served_anew()
+    line = served.process.stdout.readline()
+    link = re.search(r"http\S+/welcome/\S+", line).group()
+    path = httpx.URL(link).path
+    browser = open_browser(served.endpoint)
+
+    assert httpx.get(f"{served.endpoint}/welcome/guess").status_code == 404
+    assert "too common" in browser.submit(
+        path, 422, username="maria", password1="password1234", password2="password1234"
+    )
+    browser.submit(path, username="maria", password1=PASSWORD, password2=PASSWORD)
+
+    assert browser.http.get("/api/v1/me").json() == {"name": "maria", "token": None, "limits": [["admin"]]}
+    assert httpx.get(link).status_code == 404
+    assert not (served.data_dir / "secrets" / "welcome").exists()
+
+
+def test_an_invited_person_signs_in_and_out(api, browser, make_user):
+    """Each of it is in the audit log, with where it came from; the session is over on the server, too."""
+    name = make_user("viewer")
+
+    browser.sign_in(name)
+    cookies = dict(browser.http.cookies)
+    assert browser.http.get("/api/v1/me").json()["name"] == name
+    browser.submit("/logout", page="/account")
+
+    assert httpx.get(f"{browser.http.base_url}/api/v1/me", cookies=cookies).status_code == 401
+    assert actions(api, f"user/{name}")[:3] == ["user.signed_out", "user.signed_in", "user.password_set"]
+    assert api.get("/audit", subject=f"user/{name}")[0]["address"] == "127.0.0.1"
+
+
+def test_a_session_gets_a_new_name_when_somebody_signs_in(browser, make_user):
+    """A session that somebody planted into a browser is worth nothing."""
+    name = make_user("viewer")
+    browser.http.cookies.set("rollwave_session", "planted0000000000000000000000000")
+
+    browser.sign_in(name)
+
+    assert browser.http.cookies.get("rollwave_session", domain="127.0.0.1") != "planted0000000000000000000000000"
+
+
+def test_a_wrong_password_says_nothing_and_ten_are_enough(api, browser, make_user):
+    """Whether the name or the password was wrong is not told; the right one does not help either, for a while."""
+    name = make_user("viewer")
+    wrong = re.findall(r'role="alert".*?</div></div>', browser.sign_in(name, "wrong", 422), re.DOTALL)
+    nobody = re.findall(r'role="alert".*?</div></div>', browser.sign_in("nobody", "wrong", 422), re.DOTALL)
+    assert wrong == nobody
+
+    for _ in range(9):
+        browser.submit("/login", 422 if _ < 8 else 429, username=name, password="wrong")
+
+    assert "quarter of an hour" in browser.sign_in(name, PASSWORD, 429)
+    assert actions(api, f"user/{name}").count("user.sign_in_failed") == 9
+
+
+def test_an_invitation_is_good_for_once(api, browser, make_user, open_browser):
+    """Whoever finds it later learns nothing and changes nothing."""
+    name = make_user("viewer")
+    path = api.post(f"/users/{name}/invitation")["path"]
+    accept(browser, path)
+
+    assert "used already" in open_browser(str(browser.http.base_url)).get(path)
+
+
+def test_users_are_changed_and_removed_and_the_log_says_what_was_before(api, make_user):
+    """Through the API: roles, name, whether they may sign in."""
+    name = make_user("viewer")
+
+    changed = api._json(api.http.patch(f"/users/{name}", json={"roles": ["operator:shop/production"]}), 200)
+    assert changed["roles"] == ["operator:shop/production"]
+    entry = api.get("/audit", subject=f"user/{name}")[0]
+    assert entry["data"]["before"]["roles"] == ["viewer"]
+    assert entry["data"]["after"]["roles"] == ["operator:shop/production"]
+    assert api.post("/users", {"name": name.upper()}, 409)["error"]["code"] == "user.exists"
+    assert api.http.delete(f"/users/{name}").status_code == 204
+    assert api.get(f"/users/{name}", 404)["error"]["code"] == "input.not_found"
+
+
+def test_whoever_may_not_sign_in_any_more_is_out_at_once(api, browser, make_user):
+    """Sessions and tokens both."""
+    name = make_user("operator")
+    browser.sign_in(name)
+    token = _make_token(browser)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{browser.http.base_url}/api/v1/me", headers=headers).status_code == 200
+
+    api.http.patch(f"/users/{name}", json={"active": False})
+
+    assert browser.http.get("/api/v1/me").status_code == 401
+    assert httpx.get(f"{browser.http.base_url}/api/v1/me", headers=headers).status_code == 401
+
+
+def test_a_token_never_may_more_than_its_owner(api, browser, make_user):
+    """Neither when it is made, nor when its owner loses a role."""
+    name = make_user("operator:shop")
+    browser.sign_in(name)
+    refused = browser.http.post(
+        "/api/v1/tokens", json={"name": f"{name}-much", "roles": ["admin"]}, headers=_csrf(browser)
+    )
+    assert refused.status_code == 403, refused.text
+    token = _make_token(browser)
+    headers = {"Authorization": f"Bearer {token}"}
+    me = httpx.get(f"{browser.http.base_url}/api/v1/me", headers=headers).json()
+    assert me["name"] == name
+    assert me["limits"] == [["operator:shop"], ["operator:shop"]]
+
+    api.http.patch(f"/users/{name}", json={"roles": ["viewer"]})
+
+    pushed = httpx.put(f"{browser.http.base_url}/api/v1/packages/shop/1", headers=headers)
+    assert pushed.status_code == 403
+
+
+def test_a_session_writes_only_with_the_proof_of_our_pages(browser, make_user):
+    """Another site that makes the browser send a request cannot know the token."""
+    browser.sign_in(make_user("viewer"))
+
+    refused = browser.http.post("/api/v1/tokens", json={"name": "forged"})
+
+    assert refused.status_code == 403
+    assert refused.json()["error"]["code"] == "auth.csrf"
+
+
+def test_pages_ask_who_it_is_and_whether_they_may(browser, make_user):
+    """Who has not signed in goes to the login and comes back; who may not is told so."""
+    asked = browser.http.get("/users")
+    assert (asked.url.path, asked.url.params["next"]) == ("/login", "/users")
+    name = make_user("operator")
+    browser.submit("/login", page="/login?next=/tokens", username=name, password=PASSWORD, next="/tokens")
+
+    assert browser.http.get("/users").status_code == 403
+
+
+def test_an_admin_makes_users_and_changes_them_on_pages(browser, make_user):
+    """What the API can, the page can: add, invite, give roles, take them away, remove."""
+    browser.sign_in(make_user("admin"))
+    name = f"p{_number()}"
+    role = {"grants-0-role": "operator", "grants-0-app": "*", "grants-0-environment": "*"}
+
+    invited = browser.submit("/users", name=name, **role)
+    assert re.search(r"http://127\.0\.0\.1:\d+/invitation/\S+/[^<]+", invited)
+    assert "operator" in browser.get(f"/users/{name}")
+    browser.submit(f"/users/{name}", full_name="Maria Muster", **{**role, "grants-0-role": "viewer"})
+    listed = browser.get("/users")
+    assert "Maria Muster" in listed
+    assert "may not sign in" in listed
+    browser.submit(f"/users/{name}/removal", page=f"/users/{name}")
+    assert browser.http.get(f"/users/{name}").status_code == 404
+
+
+def _make_token(browser: Browser) -> str:
+    made = browser.submit("/tokens", name=f"t{_number()}", days="30")
+    return re.search(r"<code>(rw_[^<]+)</code>", made).group(1)
+
+
+def _csrf(browser: Browser) -> dict[str, Any]:
+    found = re.search(r"X-CSRFToken&quot;: &quot;([^&]+)|\"X-CSRFToken\": \"([^\"]+)", browser.get("/account"))
+    return {"X-CSRFToken": found.group(1) or found.group(2), "Referer": str(browser.http.base_url)}
