@@ -32,6 +32,7 @@ class Part(Enum):
     """A pool could not be read."""
     BROKER = "broker"
     """A message could not be sent."""
+    NOTIFIER = "notifier"
 
 
 class Telemetry(Protocol):

@@ -375,6 +375,93 @@ class Identity(models.Model):
         return f"{self.issuer} {self.subject}"
 
 
+class Subscription(models.Model):
+    """
+    Who is told what, and how: one receiver.
+
+    What is needed to reach it is sealed (`rollwave.store.sealing`); ``address`` is what of it may be shown. ``owner``
+    and the fields after it say who serves it, and how that goes.
+    """
+
+    name = models.CharField(max_length=63, unique=True)
+    channel = models.CharField(max_length=20)
+    address = models.CharField(max_length=300)
+    sealed = models.TextField()
+    person = models.CharField(max_length=150, blank=True, default="", help_text="Whose it is; empty: a team's.")
+    language = models.CharField(max_length=10, default="en")
+    topics = models.JSONField(default=list)
+    groups = models.JSONField(default=list, help_text="Names of groups; none: all of them.")
+    apps = models.JSONField(default=list, help_text="Names of apps; none: all of them.")
+    environments = models.JSONField(default=list, help_text="Names of environments; none: all of them.")
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField()
+    adopted_id = models.PositiveBigIntegerField(default=0, help_text="Every deployment up to this one has its cursor.")
+    owner = models.CharField(max_length=200, blank=True, default="")
+    epoch = models.PositiveBigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    due_at = models.DateTimeField()
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    failing_since = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True, default="")
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Cursor(models.Model):
+    """
+    How far a subscription was told of a deployment.
+
+    All events up to ``seq`` are settled; those up to ``until``, if that is more, are the message that is on its way,
+    which is never put together otherwise.
+    """
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="cursors")
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="+")
+    seq = models.PositiveBigIntegerField(default=0)
+    until = models.PositiveBigIntegerField(default=0)
+    begun_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField()
+    muted = models.BooleanField(default=False, help_text="The subscription does not want this deployment.")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subscription", "deployment"], name="one_cursor_per_deployment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription_id}/{self.deployment_id}: {self.seq}"
+
+
+class Delivery(models.Model):
+    """One attempt to send a message; the newest of a subscription are kept."""
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="deliveries")
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, null=True, related_name="+")
+    message_id = models.CharField(max_length=100)
+    first_seq = models.PositiveBigIntegerField(default=0)
+    until_seq = models.PositiveBigIntegerField(default=0)
+    events = models.PositiveIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=1)
+    at = models.DateTimeField()
+    took_ms = models.PositiveIntegerField(default=0)
+    arrived = models.BooleanField()
+    said = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.message_id} #{self.attempt}"
+
+
 class Counter(models.Model):
     """A number that only grows: fencing epochs are drawn from it."""
 
