@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 from msgspec import Struct
 
 from rollwave.domain.actions import FAILED_PHASES
@@ -43,13 +43,13 @@ class Gate(Struct, frozen=True, kw_only=True):
 
 
 _AT: Final = {
-    Phase.PENDING: (_lazy("Not started"), "none", "shield", ""),
-    Phase.CANARY: (_lazy("Verifying"), "none", "shield", _lazy("the canary has no traffic yet")),
-    Phase.VERIFY_SUCCESS: (_lazy("Verified"), "wait", "shield-check", _lazy("a person gives it traffic")),
-    Phase.BAKING: (_lazy("Baking"), "none", "shield", _lazy("the canary goes into traffic")),
-    Phase.BAKE_SUCCESS: (_lazy("Baked"), "wait", "shield-check", _lazy("a person rolls out the rest")),
-    Phase.SUCCESS: (_lazy("Passed"), "good", "shield-check", _lazy("every target is proven")),
-    Phase.ABORTED: (_lazy("Given up"), "none", "shield-off", ""),
+    Phase.PENDING: (gettext_lazy("Not started"), "none", "shield", ""),
+    Phase.CANARY: (gettext_lazy("Verifying"), "none", "shield", gettext_lazy("the canary has no traffic yet")),
+    Phase.VERIFY_SUCCESS: (gettext_lazy("Verified"), "wait", "shield-check", gettext_lazy("a person gives it traffic")),
+    Phase.BAKING: (gettext_lazy("Baking"), "none", "shield", gettext_lazy("the canary goes into traffic")),
+    Phase.BAKE_SUCCESS: (gettext_lazy("Baked"), "wait", "shield-check", gettext_lazy("a person rolls out the rest")),
+    Phase.SUCCESS: (gettext_lazy("Passed"), "good", "shield-check", gettext_lazy("every target is proven")),
+    Phase.ABORTED: (gettext_lazy("Given up"), "none", "shield-off", ""),
 }
 """Word, tone, icon and detail where the phase alone says it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 from django.views.i18n import set_language
 
 from rollwave.web.portal import audit, fleet, history, overview, packages, search, settings, starting, theme
@@ -14,6 +14,7 @@ urlpatterns = [
     path("deployments", history.show, name="deployments"),
     path("deployments/new", starting.show, name="start"),
     path("deployments/compare", history.compare, name="compare"),
+    path("deployments/<int:deployment_id>", include("rollwave.web.portal.release_urls")),
     path("fleet", fleet.show, name="fleet"),
     path("apps/<str:name>", fleet.show_app, name="app"),
     path("groups/<str:name>", fleet.show_group, name="group"),
