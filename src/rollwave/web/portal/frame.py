@@ -39,17 +39,17 @@ class Link(Struct, frozen=True, kw_only=True):
 
 NAVIGATION: Final = (
     Link(name="portal:overview", label=_("Overview"), icon="layout-dashboard"),
-    Link(name="portal:overview", label=_("Releases"), icon="rocket", prefixes=("/deployments",)),
+    Link(name="portal:deployments", label=_("Releases"), icon="rocket", prefixes=("/deployments",)),
     Link(
-        name="portal:overview",
+        name="portal:fleet",
         label=_("Fleet"),
         icon="server",
         prefixes=("/fleet", "/apps", "/groups", "/servers"),
     ),
-    Link(name="portal:overview", label=_("Packages"), icon="package", prefixes=("/packages",)),
-    Link(name="portal:overview", label=_("Audit log"), icon="scroll-text", prefixes=("/audit",)),
+    Link(name="portal:packages", label=_("Packages"), icon="package", prefixes=("/packages",)),
+    Link(name="portal:audit", label=_("Audit log"), icon="scroll-text", prefixes=("/audit",)),
     Link(
-        name="portal:overview",
+        name="portal:settings",
         label=_("Settings"),
         icon="settings",
         prefixes=("/settings", "/users", "/tokens", "/notifications"),

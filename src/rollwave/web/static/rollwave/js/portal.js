@@ -1,10 +1,13 @@
-/** What every page has: times in the viewer's zone, keys, dialogs, menus. Modules of single pages are their own. */
+/** What every page has: times in the viewer's zone, bars, keys, dialogs, menus. Modules of single pages are their own. */
 
 import "./local-time.js";
-import { listenForKeys } from "./keys.js";
+import "./share-bar.js";
 import { listenForDialogs } from "./dialogs.js";
+import { listenForKeys } from "./keys.js";
+import { keepLive } from "./live-part.js";
 import { closeMenus } from "./menus.js";
 
 listenForKeys(document);
 listenForDialogs(document);
 closeMenus(document);
+keepLive(document);
