@@ -10,7 +10,7 @@ and the set-up that costs them nothing, is in ``docs/balancers.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -21,7 +21,6 @@ from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Tra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from rollwave.ports.balancer import Member
     from rollwave.ports.clock import Clock
@@ -85,14 +84,6 @@ class CaddyBalancer:
         )
         self._writers: dict[str, PoolWriter[Change]] = {}
         self._requests = SharedRead(self._read_requests)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections to the admin API."""

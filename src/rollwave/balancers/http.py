@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import msgspec
@@ -23,7 +23,6 @@ from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Tra
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from types import TracebackType
 
     from rollwave.ports.balancer import Member
     from rollwave.ports.clock import Clock
@@ -119,14 +118,6 @@ class HttpBalancer:
             trust_env=False,
         )
         self._lists: dict[str, SharedRead[tuple[_Listed, ...]]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections to the endpoint."""

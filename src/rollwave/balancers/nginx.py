@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
@@ -29,7 +29,6 @@ from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Tra
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
-    from types import TracebackType
 
     from rollwave.ports.balancer import Member
     from rollwave.ports.clock import Clock
@@ -108,14 +107,6 @@ class NginxBalancer:
         self._reads: dict[str, SharedRead[PoolFile]] = {}
         self._leaving: dict[tuple[str, str], frozenset[_Worker]] = {}
         """By pool and address of who is out: the workers that may still have a request for it."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections to nginx."""

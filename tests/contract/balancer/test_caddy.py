@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,7 +27,7 @@ async def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     """Two processes that change sixty members of one pool at the same time overwrite none of each other's changes."""
     async with (
         caddy(MEMBERS, tmp_path) as (_, ours, _),
-        CaddyBalancer(ours._admin_url, clock=SystemClock()) as theirs,
+        aclosing(CaddyBalancer(ours._admin_url, clock=SystemClock())) as theirs,
     ):
         downs = [
             writer.mark_down(member, drain_timeout_s=10)
@@ -96,7 +97,7 @@ async def test_silence_is_unknown_within_the_timeout(tmp_path: Path) -> None:
     members = MEMBERS[:20]
     async with (
         Backend(tmp_path) as mute,
-        CaddyBalancer(f"http://127.0.0.1:{mute.port}", clock=SystemClock(), timeout_s=0.3) as balancer,
+        aclosing(CaddyBalancer(f"http://127.0.0.1:{mute.port}", clock=SystemClock(), timeout_s=0.3)) as balancer,
     ):
         mute.holds_all = True
         async with asyncio.timeout(3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,11 +24,11 @@ MEMBERS = tuple(member_of(number, 8000 + number) for number in range(60))
 """Nobody listens there: what is checked here is the configuration."""
 
 
-def again(balancer: NginxBalancer, **changed: object) -> NginxBalancer:
+def again(balancer: NginxBalancer, **changed: object) -> aclosing[NginxBalancer]:
     """Return the adapter of another process for the same nginx."""
     names = ("folder", "status", "pid_file", "test", "reload")
     given = {name: getattr(balancer, f"_{name}") for name in names}
-    return NginxBalancer(**{"clock": SystemClock(), **given, **changed})  # type: ignore[arg-type]
+    return aclosing(NginxBalancer(**{"clock": SystemClock(), **given, **changed}))  # type: ignore[arg-type]
 
 
 def master(home: Path) -> int:

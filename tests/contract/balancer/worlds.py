@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
@@ -285,7 +285,7 @@ async def caddy(
     process = Process(CADDY, "run", "--resume", "--config", config, home=home, ready=accepts(port, admin))
     try:
         await process.start()
-        async with CaddyBalancer(f"http://127.0.0.1:{admin}", clock=SystemClock()) as balancer:
+        async with aclosing(CaddyBalancer(f"http://127.0.0.1:{admin}", clock=SystemClock())) as balancer:
             yield process, balancer, port
     finally:
         process.stop()
@@ -388,14 +388,15 @@ http {{
     process = Nginx(home, ready=lambda: accepts(port)() and (home / "nginx.pid").exists())
     try:
         await process.start()
-        async with NginxBalancer(
+        balancer = NginxBalancer(
             folder,
             status=status,
             pid_file=home / "nginx.pid",
             test=(*process.command, "-t"),
             reload=(*process.command, "-s", "reload"),
             clock=SystemClock(),
-        ) as balancer:
+        )
+        async with aclosing(balancer):
             yield process, balancer, port
     finally:
         process.stop()
@@ -455,9 +456,10 @@ async def endpoint(admin: int, home: Path) -> AsyncIterator[tuple[Process, HttpB
     process = Process(*argv, home=home, ready=accepts(port))
     try:
         await process.start()
-        async with HttpBalancer(
+        balancer = HttpBalancer(
             f"http://127.0.0.1:{port}/", key=read_secret(SECRET), clock=SystemClock(), make_id=lambda: token_hex(16)
-        ) as balancer:
+        )
+        async with aclosing(balancer):
             yield process, balancer
     finally:
         process.stop()
