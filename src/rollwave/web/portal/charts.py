@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from rollwave.domain import facts
-from rollwave.domain.model import Progress, Stage
+from rollwave.domain.model import Progress, Stage, Standing
 from rollwave.store import codec
 from rollwave.store.models import Event
 from rollwave.web.language import language_shown
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from rollwave.domain.commands import Settlement
+
 WIDTH: Final = 300
 HEIGHT: Final = 84
 POINTS: Final = 60
 """Most points of a line."""
 
-SAMPLE: Final = 4_000
-"""So many stage events are looked at, the newest: four hundred targets."""
+SAMPLE: Final = 150
+"""So many targets are looked at more closely: those that were settled last."""
 
 _CHAIN: Final = (Stage.MARKDOWN, Stage.DOWNLOAD, Stage.INSTALL, Stage.VERIFY, Stage.MARKUP)
 
@@ -87,9 +89,11 @@ class Charts(Struct, frozen=True, kw_only=True):
 
 def charts(deployment_id: int) -> Charts:
     """Return the charts of a release as its log has them now."""
-    newest = Event.objects.filter(deployment_id=deployment_id, kind=codec.STAGE_CHANGED).order_by("-seq")[:SAMPLE]
-    rows = sorted(newest.values_list("seq", "at", "instance_id", "data"))
-    events = [(at, instance_id, codec.event(codec.STAGE_CHANGED, data)) for _, at, instance_id, data in rows]
+    settled = _settled(deployment_id)
+    newest = [one.instance_id for _, mine in reversed(settled) for one in mine if one.standing is Standing.SUCCESS]
+    of_kind = Event.objects.filter(deployment_id=deployment_id, kind=codec.STAGE_CHANGED)
+    rows = of_kind.filter(instance_id__in=newest[:SAMPLE]).order_by("seq").values_list("at", "instance_id", "data")
+    events = [(at, instance_id, codec.event(codec.STAGE_CHANGED, data)) for at, instance_id, data in rows]
     began: dict[tuple[int, Stage], datetime] = {}
     spans: defaultdict[Stage, list[float]] = defaultdict(list)
     outs: list[tuple[datetime, float]] = []
@@ -104,7 +108,7 @@ def charts(deployment_id: int) -> Charts:
     medians = {stage: median(spans[stage]) for stage in _CHAIN if spans[stage]}
     longest = max(medians.values(), default=0) or 1
     return Charts(
-        pace=_pace(deployment_id),
+        pace=_pace([(at, len(mine)) for at, mine in settled]),
         out=_line(_thinned(outs)),
         out_median_s=median(seconds for _, seconds in outs) if outs else None,
         stages=tuple(
@@ -119,14 +123,13 @@ def charts(deployment_id: int) -> Charts:
     )
 
 
-def _pace(deployment_id: int) -> Chart:
+def _settled(deployment_id: int) -> list[tuple[datetime, tuple[Settlement, ...]]]:
     kind = facts.TargetsSettled.__name__
-    rows = Event.objects.filter(deployment_id=deployment_id, kind=kind).order_by("seq")
-    settled = []
-    for at, data in rows.values_list("at", "data"):
-        fact = codec.event(kind, data)
-        assert isinstance(fact, facts.TargetsSettled)
-        settled.append((at, len(fact.settlements)))
+    rows = Event.objects.filter(deployment_id=deployment_id, kind=kind).order_by("seq").values_list("at", "data")
+    return [(at, codec.event(kind, data).settlements) for at, data in rows]  # type: ignore[union-attr]  # its kind says so
+
+
+def _pace(settled: Sequence[tuple[datetime, int]]) -> Chart:
     if len(settled) < 2:  # a line has two ends
         return _line([])
     first, last = settled[0][0], settled[-1][0]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rollwave.domain.model import State
 
 _ICONS: Final[Mapping[Action, str]] = {
+    Action.APPROVE: "stamp",
     Action.START: "play",
     Action.BAKE: "flame",
     Action.ROLLOUT: "chevrons-right",
@@ -40,11 +41,13 @@ _ICONS: Final[Mapping[Action, str]] = {
     Action.RETRY: "rotate-ccw",
     Action.RAISE_LIMIT: "gauge",
     Action.ROLLBACK: "undo-2",
-    Action.ABORT: "x",
+    Action.ABORT: "",
 }
 """In the order in which their buttons stand: what leads on comes first."""
 
-_LEADING: Final = frozenset({Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT, Action.RESUME, Action.BRAKE})
+_LEADING: Final = frozenset(
+    {Action.APPROVE, Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT, Action.RESUME, Action.BRAKE}
+)
 
 
 class Button(Struct, frozen=True, kw_only=True):
@@ -71,8 +74,8 @@ class Button(Struct, frozen=True, kw_only=True):
 def buttons(state: State) -> list[Button]:
     """Return the buttons of what is open now: the first that leads on is the primary one."""
     available = set(open_actions(state))
-    if not any(target.counts_as_failed for target in state.targets.values()):
-        # A person reaches for a higher limit when failures have used it up; before that it is one button too many.
+    if state.deployment.brake is None:
+        # A person reaches for a higher limit when failures have used it up; before that it stands at the guard rails.
         available.discard(Action.RAISE_LIMIT)
     shown = [action for action in _ICONS if action in available]
     primary = next((action for action in shown if action in _LEADING), None)
@@ -80,15 +83,30 @@ def buttons(state: State) -> list[Button]:
 
 
 def _button(action: Action, state: State, *, is_primary: bool) -> Button:
-    label = name_of(action, language_shown())
+    label = {Action.RETRY: _("Retry failed"), Action.ROLLBACK: _("Roll back")}.get(action)
+    label = label or name_of(action, language_shown())
     return Button(
         verb=action.value,
-        label=_("Retry failed") if action is Action.RETRY else label[:1].upper() + label[1:],
+        label=label[:1].upper() + label[1:],
         icon=_ICONS[action],
         look="primary" if is_primary else "alarm" if action is Action.ABORT else "",
         key="b" if action is Action.BRAKE else "",
         count=len(retryable(state)) if action is Action.RETRY else None,
     )
+
+
+@require_safe
+@needs(Permission.APPROVE, of_deployment)
+def ask_approval(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Return the dialog that says what an approval lets begin."""
+    return _dialog(request, services().releases.load(deployment_id).state, Action.APPROVE.value)
+
+
+@require_POST
+@needs(Permission.APPROVE, of_deployment)
+def approve(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """Approve, and have the page take it over; or return the dialog again, with what was wrong."""
+    return _act(request, deployment_id, Action.APPROVE.value)
 
 
 @require_safe
@@ -102,6 +120,12 @@ def ask(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
 @needs(Permission.OPERATE, of_deployment)
 def act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
     """Do an action and have the page take it over; or return its dialog again, with what was wrong."""
+    if verb == Action.APPROVE.value:
+        raise Http404
+    return _act(request, deployment_id, verb)
+
+
+def _act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
     state = services().releases.load(deployment_id).state
     said = consequences(state, _action(verb))
     if said.is_dangerous and request.POST.get("confirm", "").strip() != state.deployment.group:

@@ -116,7 +116,10 @@ export class FiguresView {
                   ? `${Math.floor((100 * done) / size)} %`
                   : this.words.queued;
 
-            set(batch.querySelector(".batch-count b"), this.numbers.format(done));
+            const isPlain = !begun || done === size;
+
+            set(batch.querySelector(".batch-count b"), this.numbers.format(isPlain ? size : done));
+            set(batch.querySelector(".batch-of"), isPlain ? "" : ` / ${this.numbers.format(size)}`);
             set(batch.querySelector(".batch-note"), isOver && !failed && window.innerWidth <= 720 ? this.words.passed : note);
             set(batch.querySelector(".batch-foot"), this.#foot(batch, { isOver, failed, begun, index }));
         }

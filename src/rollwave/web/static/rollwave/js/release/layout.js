@@ -1,15 +1,16 @@
 /** Between the cells and the borders of their column, in CSS pixels. */
 const MARGIN = 10;
 
-/** Largest and smallest distance from cell to cell, in CSS pixels. */
+/** Largest and smallest distance from cell to cell, in CSS pixels; a release of few targets may have larger ones. */
 const WIDEST = 18;
 const NARROWEST = 2;
+const WIDEST_OF_FEW = 28;
 
 /** A column needs so much for its words; with many batches it gets less, and says less. */
-const WORDS = 74;
+const WORDS = 70;
 
-/** How much wider the running batch is than its size alone would make it. */
-const ENLARGED = 1.7;
+/** The share of the width that the running batch has at least, where there are others. */
+const RUNNING = 0.27;
 
 /**
  * Where one batch is drawn, in device pixels from the canvas's corner; `left` and `width` in CSS pixels, for its column.
@@ -36,18 +37,20 @@ export class Layout {
         this.scale = scale;
         this.height = height * scale;
 
-        const widths = shares(sizes, width, running);
+        const widest = widestFor(sizes, height);
+        const widths = shares(sizes, width, height, running, widest);
         let left = 0;
 
         sizes.forEach((size, batch) => {
-            const margin = batch === 0 ? 0 : Math.min(MARGIN, widths[batch] * 0.12);
-            const room = Math.max(1, (widths[batch] - margin - Math.min(MARGIN, widths[batch] * 0.12)) * scale);
-            const pitch = pitchFor(size, room, this.height, scale);
+            const margin = Math.min(MARGIN, widths[batch] * 0.12);
+            const before = batch === 0 ? 0 : margin;
+            const room = Math.max(1, (widths[batch] - before - margin) * scale);
+            const pitch = pitchFor(size, room, this.height, widest * scale);
 
             this.columns.push({
                 left,
                 width: widths[batch],
-                x: Math.round((left + margin) * scale),
+                x: Math.round((left + before) * scale),
                 pitch,
                 columns: Math.max(1, Math.floor(room / pitch)),
             });
@@ -100,19 +103,68 @@ export class Layout {
 }
 
 /**
- * Return the width of every column: enough for its words first, the rest by what it has to show.
+ * Return the width of every column: all others as wide as their cells at one pitch, the running batch what is left.
  *
  * @param {number[]} sizes
  * @param {number} width
+ * @param {number} height
  * @param {number} running
+ * @param {number} widest
  */
-function shares(sizes, width, running) {
-    const least = Math.min(WORDS, (width * 0.75) / sizes.length);
-    const weights = sizes.map((size, batch) => Math.sqrt(size) * (batch === running ? ENLARGED : 1));
-    const sum = weights.reduce((one, other) => one + other, 0) || 1;
-    const rest = width - least * sizes.length;
+function shares(sizes, width, height, running, widest) {
+    const least = Math.min(WORDS, (width * 0.7) / sizes.length);
+    const most = running >= 0 ? Math.max(WORDS * 2, mostFor(sizes[running], height, widest)) : 0;
+    const kept = running >= 0 && sizes.length > 1 ? Math.min(most, width * RUNNING) : 0;
+    let widths = sizes.map(() => width / sizes.length);
 
-    return weights.map((weight) => least + (rest * weight) / sum);
+    for (let pitch = widest; pitch >= NARROWEST; pitch -= 1) {
+        const rows = Math.max(1, Math.floor(height / pitch));
+
+        widths = sizes.map((size, batch) =>
+            batch === running ? kept : Math.max(least, Math.ceil(size / rows) * pitch + 2 * Math.min(MARGIN, least * 0.12)),
+        );
+
+        if (sum(widths) <= width) {
+            break;
+        }
+    }
+
+    const spare = width - sum(widths);
+
+    if (spare < 0) {
+        return widths.map((one) => (one * width) / sum(widths));
+    }
+
+    // What the running batch cannot use goes to all of them alike.
+    const more = kept ? Math.min(spare, Math.max(0, most - kept)) : 0;
+
+    return widths.map((one, batch) => one + (batch === running ? more : 0) + (spare - more) / sizes.length);
+}
+
+/**
+ * Return the width at which cells cannot grow any more.
+ *
+ * @param {number} size
+ * @param {number} height
+ * @param {number} widest
+ */
+function mostFor(size, height, widest) {
+    return Math.ceil(size / Math.max(1, Math.floor(height / widest))) * widest + 2 * MARGIN;
+}
+
+/**
+ * Return the largest pitch for batches of these sizes, in CSS pixels.
+ *
+ * @param {number[]} sizes
+ * @param {number} height
+ */
+export function widestFor(sizes, height) {
+    return Math.max(WIDEST, Math.min(WIDEST_OF_FEW, Math.floor(height / Math.max(1, ...sizes))));
+}
+
+/** @param {number[]} numbers */
+function sum(numbers) {
+    return numbers.reduce((one, other) => one + other, 0);
 }
 
 /**
@@ -121,10 +173,10 @@ function shares(sizes, width, running) {
  * @param {number} size
  * @param {number} width
  * @param {number} height
- * @param {number} scale
+ * @param {number} widest
  */
-function pitchFor(size, width, height, scale) {
-    for (let pitch = Math.round(WIDEST * scale); pitch > NARROWEST; pitch -= 1) {
+function pitchFor(size, width, height, widest) {
+    for (let pitch = Math.round(widest); pitch > NARROWEST; pitch -= 1) {
         if (Math.floor(width / pitch) * Math.floor(height / pitch) >= size) {
             return pitch;
         }

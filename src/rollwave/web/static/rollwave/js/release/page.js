@@ -199,7 +199,7 @@ class ReleasePage extends HTMLElement {
         this.grid.filter(key ? this.groups[key] : null);
 
         if (!document.getElementById("target-table")?.hidden) {
-            htmx().ajax("GET", `${this.url}/table?state=${key}`, { target: "#target-table", swap: "innerHTML" });
+            this.#loadTable();
         }
     }
 
@@ -216,6 +216,15 @@ class ReleasePage extends HTMLElement {
         if (table) {
             table.hidden = wanted !== "table";
         }
+        if (wanted === "table") {
+            this.#loadTable();
+        }
+    }
+
+    #loadTable() {
+        const chip = /** @type {HTMLElement | null} */ (this.querySelector('[data-chip][aria-pressed="true"]'));
+
+        htmx().ajax("GET", `${this.url}/table?state=${chip?.dataset.chip ?? ""}`, { target: "#target-table", swap: "innerHTML" });
     }
 
     /** @param {KeyboardEvent} event */

@@ -1,9 +1,13 @@
-import { Layout } from "./layout.js";
+import { Layout, widestFor } from "./layout.js";
 import { Palette, STEPS } from "./palette.js";
 
 /** Height of what stands above and below the cells of a column, in CSS pixels. */
 const ABOVE = 56;
 const BELOW = 30;
+
+/** Height of the cells: of a release with many targets, and the least there is. */
+const CELLS_HIGH = 288;
+const CELLS_LOW = 150;
 
 /** Below so many pixels a page is one column, and only one batch is open. */
 const SMALL = 720;
@@ -168,12 +172,16 @@ export class TargetGrid extends HTMLElement {
             const open = this.#open >= 0 ? this.#open : Math.max(0, this.#running);
 
             width -= 32;
+            this.style.height = "";
             height = smallHeight(model.sizes[open], width);
             this.#layout = onlyOne(model.sizes, open, width, height, scale);
             this.batches?.[open].querySelector(".batch-cells")?.append(this.canvas);
             this.batches?.forEach((batch, index) => this.#fold(batch, index === open));
         } else {
-            height -= ABOVE + BELOW;
+            const most = Math.max(...model.sizes);
+
+            height = Math.max(CELLS_LOW, Math.min(CELLS_HIGH, most * widestFor(model.sizes, CELLS_HIGH)));
+            this.style.height = `${height + ABOVE + BELOW}px`;
             this.append(this.canvas);
             this.#layout = new Layout(model.sizes, width, height, scale, this.#running);
             this.batches?.forEach((batch, index) => this.#place(batch, index));
@@ -196,6 +204,7 @@ export class TargetGrid extends HTMLElement {
         if (column) {
             batch.style.left = `${column.left}px`;
             batch.style.width = `${column.width}px`;
+            batch.classList.toggle("slim", column.width < 112);
             batch.classList.toggle("narrow", column.width < 62);
             batch.classList.toggle("mute", column.width < 24);
         }
@@ -208,7 +217,7 @@ export class TargetGrid extends HTMLElement {
     #fold(batch, isOpen) {
         batch.style.left = "";
         batch.style.width = "";
-        batch.classList.remove("narrow", "mute");
+        batch.classList.remove("slim", "narrow", "mute");
         batch.querySelector(".batch-head")?.setAttribute("aria-expanded", String(isOpen));
     }
 
