@@ -64,6 +64,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "brake_cause.failures": "失败过多",
     "brake_cause.no_canary": "没有堡垒",
     "brake_cause.dependency": "外部依赖",
+    "action.approve": "批准",
     "action.start": "开始",
     "action.bake": "堡垒拉入",
     "action.rollout": "批次发布",
@@ -82,6 +83,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "braked_by.no_canary": "所有堡垒都已退出",
     # --- how a deployment stands ---
     "done_of": "{total} 个中 {done} 个已到 {version}",
+    "why.approval_waits": "等待 {actor} 以外的人批准。",
     "why.planned": "已计划，等待开始。",
     "why.canary_moves": "堡垒发布中：{progress}，{flying} 个进行中。",
     "why.canary_verified": "堡垒点火成功，尚未接入流量{following}；堡垒拉入后开始接收流量。",
@@ -133,6 +135,11 @@ TEXTS: Final[Mapping[str, Text]] = {
     "event.TargetsReset": "{targets} 将重试",
     "event.StageChanged": "{stage}{how}{again}{because}",
     "event.StageChanged.again": "（第 {attempt} 次）",
+    # --- notifications ---
+    "notify.title": "{group} {version}：{sentence}",
+    "notify.link": "打开发布",
+    "notify.test": "Rollwave：测试消息",
+    "notify.test.line": "订阅 {subscription} 可用。",
     # --- why a target failed, by the code of its failure; what the host said stands beside it ---
     "failure.balancer.drain_timeout": "在途请求未能按时结束",
     "failure.balancer.no_such_pool": "负载均衡没有这个流量池",

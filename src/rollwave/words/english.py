@@ -66,6 +66,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "brake_cause.failures": "failures",
     "brake_cause.no_canary": "no canary",
     "brake_cause.dependency": "dependency",
+    "action.approve": "approve",
     "action.start": "start",
     "action.bake": "bake",
     "action.rollout": "rollout",
@@ -84,6 +85,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "braked_by.no_canary": "every canary left the plan",
     # --- how a deployment stands ---
     "done_of": "{done} of {total} on {version}",
+    "why.approval_waits": "Waits for an approval by somebody other than {actor}.",
     "why.planned": "Planned; waits to be started.",
     "why.canary_moves": "The canary is on its way: {progress}, {flying} in flight.",
     "why.canary_verified": "The canary is verified and out of traffic{following}; bake it to give it traffic.",
@@ -135,6 +137,11 @@ TEXTS: Final[Mapping[str, Text]] = {
     "event.TargetsReset": "{targets} will be tried again",
     "event.StageChanged": "{stage} {how}{again}{because}",
     "event.StageChanged.again": " (attempt {attempt})",
+    # --- notifications ---
+    "notify.title": "{group} {version}: {sentence}",
+    "notify.link": "Open the release",
+    "notify.test": "Rollwave: a test",
+    "notify.test.line": "Subscription {subscription} works.",
     # --- why a target failed, by the code of its failure; what the host said stands beside it ---
     "failure.balancer.drain_timeout": "requests in flight did not end in time",
     "failure.balancer.no_such_pool": "the balancer does not know the pool",

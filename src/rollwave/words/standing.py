@@ -33,6 +33,7 @@ def status_sentence(summary: Summary, language: Language = Language.ENGLISH) -> 
         limit=summary.limit_count,
         brake=brake_reason(summary.brake, language) if summary.brake else "",
         ways_out=_ways_out(summary, language),
+        actor=summary.actor,
     )
 
 
