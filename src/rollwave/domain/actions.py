@@ -61,8 +61,17 @@ def _only_in(state: State, wanted: Phase) -> str | None:
     return None if phase is wanted else f"it is in phase {phase.value}, not {wanted.value}"
 
 
+def _why_not_approve(state: State) -> str | None:
+    closed = _only_in(state, Phase.PENDING)
+    if closed or state.deployment.needs_approval:
+        return closed
+    by = state.deployment.approved_by
+    return f"{by} has approved it already" if by else "it needs no approval"
+
+
 def _why_not_start(state: State) -> str | None:
-    return _only_in(state, Phase.PENDING) or _braked(state)
+    waits = "it waits for an approval" if state.deployment.needs_approval else None
+    return _only_in(state, Phase.PENDING) or waits or _braked(state)
 
 
 def _why_not_bake(state: State) -> str | None:
@@ -139,6 +148,7 @@ def _why_not_rollback(state: State) -> str | None:
 
 
 _CHECKS = {
+    Action.APPROVE: _why_not_approve,
     Action.START: _why_not_start,
     Action.BAKE: _why_not_bake,
     Action.ROLLOUT: _why_not_rollout,

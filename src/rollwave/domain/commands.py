@@ -19,6 +19,7 @@ from rollwave.domain.model import (  # noqa: TC001  # msgspec reads the annotati
 class Action(Enum):
     """What a person may do to a deployment; ``available_actions`` lists those that are open now."""
 
+    APPROVE = "approve"
     START = "start"
     BAKE = "bake"
     ROLLOUT = "rollout"
@@ -29,6 +30,13 @@ class Action(Enum):
     RAISE_LIMIT = "raise_limit"
     ABORT = "abort"
     ROLLBACK = "rollback"
+
+
+class Approve(Struct, frozen=True, kw_only=True):
+    """Let begin what somebody else has asked for."""
+
+    actor: str
+    reason: str = ""
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -99,7 +107,7 @@ class GiveUp(Struct, frozen=True, kw_only=True):
     rollback_to: PackageRef | None = None
 
 
-Command = Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
+Command = Approve | Start | Bake | RollOut | NextBatch | ApplyBrake | Resume | Retry | RaiseLimit | GiveUp
 
 
 class Settlement(Struct, frozen=True, kw_only=True, gc=False):

@@ -60,6 +60,8 @@ class DeploymentConfig(Struct, frozen=True, kw_only=True):
         bake_policy: Whether a person or the clock (and the monitors) approves the bake and the rollout.
         bake_min_s: How long the canary takes traffic at least, in seconds.
         prestage: Hosts download while the canary bakes.
+        requires_approval: Nothing begins before somebody else than who asked has approved it. A rollback needs none: it
+            is what makes things good again.
 
     Raises:
         InvalidValueError: If a value is out of its range; names field, value and range.
@@ -76,6 +78,7 @@ class DeploymentConfig(Struct, frozen=True, kw_only=True):
     bake_policy: BakePolicy = BakePolicy.MANUAL
     bake_min_s: int = 0
     prestage: bool = True
+    requires_approval: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():

@@ -86,6 +86,15 @@ class ActionNotAllowedError(RollwaveError):
         )
 
 
+class OwnApprovalError(RollwaveError):
+    """Who asked for a deployment cannot approve it."""
+
+    code = "deployment.own_approval"
+
+    def __init__(self, *, actor: str) -> None:
+        super().__init__(f"{actor} asked for it; somebody else has to approve it", actor=actor)
+
+
 class NoStablePackageError(RollwaveError):
     """A rollback or a scale-out needs a package that was released with success before, and there is none."""
 

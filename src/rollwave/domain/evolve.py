@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from rollwave.domain import facts
+from rollwave.domain.commands import Action
 from rollwave.domain.model import (
     Abort,
     Batch,
@@ -48,6 +49,7 @@ def planned(deployment_id: int, fact: facts.Planned, *, fleet: Mapping[int, Inst
         initial=fact.initial,
         starts=fact.starts,
         batches=batches,
+        actor=fact.actor,
     )
     return State(deployment=deployment, targets=targets, fleet=fleet)
 
@@ -102,6 +104,11 @@ def _with_targets(
         deployment=deployment or state.deployment,
     )
     return carry_on(state, after, changed)
+
+
+@evolve.register
+def _(fact: facts.CommandAccepted, state: State) -> State:
+    return _with_deployment(state, approved_by=fact.actor) if fact.action is Action.APPROVE else state
 
 
 @evolve.register

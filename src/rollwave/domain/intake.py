@@ -10,7 +10,7 @@ from rollwave.domain import facts
 from rollwave.domain.actions import HIGHEST_PERCENT, open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.draft import Draft
-from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError
+from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError, OwnApprovalError
 from rollwave.domain.model import Course, Phase
 from rollwave.domain.phases import Trigger
 
@@ -27,6 +27,7 @@ def take_in(event: cmd.Command | cmd.Observation, draft: Draft) -> None:
 
     Raises:
         ActionNotAllowedError: If a command is not open now.
+        OwnApprovalError: If who asked for the deployment wants to approve it.
         InvalidValueError: If a command carries a value out of range.
     """
 
@@ -41,6 +42,15 @@ def _accept(draft: Draft, action: Action, event: cmd.Command) -> None:
             available=tuple(one.value for one in open_actions(draft.state)),
         )
     draft.emit(facts.CommandAccepted(action=action, actor=event.actor, reason=event.reason))
+
+
+@take_in.register
+def _(event: cmd.Approve, draft: Draft) -> None:
+    _accept(draft, Action.APPROVE, event)
+    if event.actor == draft.state.deployment.actor:
+        raise OwnApprovalError(actor=event.actor)
+    if not event.reason.strip():
+        raise InvalidValueError(field="reason", value=event.reason, expected="why it may go ahead")
 
 
 @take_in.register

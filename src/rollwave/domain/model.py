@@ -292,6 +292,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
         slices: Open slices by number.
         last_slice: Number of the newest slice, 0 before the first.
         bake_due_at: When the bake window ends; None before every canary is in traffic.
+        actor: Who asked for it.
+        approved_by: Who approved it; None before somebody has.
     """
 
     id: int
@@ -309,6 +311,13 @@ class Deployment(Struct, frozen=True, kw_only=True):
     slices: Mapping[int, Slice] = {}
     last_slice: int = 0
     bake_due_at: datetime | None = None
+    actor: str = ""
+    approved_by: str | None = None
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether it may not begin before somebody approves it."""
+        return self.config.requires_approval and self.kind is not Kind.ROLLBACK and self.approved_by is None
 
     @property
     def canary_batch(self) -> Batch | None:

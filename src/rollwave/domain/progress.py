@@ -64,6 +64,8 @@ def _start(draft: Draft) -> bool:
     deployment = draft.state.deployment
     if deployment.phase is not Phase.PENDING or not deployment.starts or not _may_start(draft.state):
         return False
+    if deployment.needs_approval:
+        return False
     draft.begin()
     return True
 

@@ -41,6 +41,8 @@ class Why(Enum):
     """Why the status is what it is: one sentence for each."""
 
     PLANNED = "planned"
+    APPROVAL_WAITS = "approval_waits"
+    """For somebody else than who asked."""
     CANARY_MOVES = "canary_moves"
     CANARY_VERIFIED = "canary_verified"
     CANARY_FAILED = "canary_failed"
@@ -81,6 +83,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         until: For PAUSE and BAKE_LASTS: its end; None where it is not known yet.
         brake: For BRAKED.
         ways_out: For a failed phase: the actions that lead on.
+        actor: For APPROVAL_WAITS: who asked.
     """
 
     status: Status
@@ -98,6 +101,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     brake: Brake | None = None
     ways_out: tuple[Action, ...] = ()
+    actor: str = ""
 
 
 _FAILED: Final = {
@@ -140,6 +144,8 @@ def summarize(state: State) -> Summary:  # noqa: PLR0911  # one for each way to 
         return replace(told, status=Status.FAILED, why=_FAILED[deployment.phase], ways_out=ways_out)
     if deployment.brake:
         return replace(told, status=Status.BRAKED, why=Why.BRAKED, brake=deployment.brake)
+    if deployment.phase is Phase.PENDING and deployment.needs_approval:
+        return replace(told, status=Status.WAITING, why=Why.APPROVAL_WAITS, actor=deployment.actor)
     if deployment.phase is Phase.PENDING:
         return told
     if deployment.phase is Phase.BAKE_SUCCESS:

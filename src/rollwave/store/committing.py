@@ -191,6 +191,7 @@ def _write_deployment(loaded: Loaded, after: State, *, at: datetime) -> None:
         "phase": now.phase.value,
         "last_slice": now.last_slice,
         "bake_due_at": now.bake_due_at,
+        "approved_by": now.approved_by or "",
         "due_at": next_due(after),
     }
     for field in ("config", "brake", "abort", "batches"):

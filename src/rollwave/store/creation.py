@@ -62,7 +62,7 @@ def _insert(planned: Planned, *, at: datetime) -> int:
                 starts=planned.starts,
                 phase=begun.phase.value,
                 batches=codec.to_json(begun.batches),
-                due_at=at if planned.starts else None,
+                due_at=at if planned.starts and not begun.needs_approval else None,
                 actor=planned.actor,
                 reason=planned.reason,
                 created_at=at,

@@ -56,6 +56,8 @@ def deployment_value(row: Deployment) -> model.Deployment:
         slices=_open_slices(row.id),
         last_slice=row.last_slice,
         bake_due_at=row.bake_due_at,
+        actor=row.actor,
+        approved_by=row.approved_by or None,
     )
 
 

@@ -40,9 +40,10 @@ PROMOTE: Final = "promote"
 
 _PROMOTIONS: Final = (Action.BAKE, Action.ROLLOUT, Action.NEXT)
 
-_PLAIN: Final[Mapping[Action, type[cmd.Start | cmd.Bake | cmd.RollOut | cmd.NextBatch | cmd.Resume]]] = (
+_PLAIN: Final[Mapping[Action, type[cmd.Approve | cmd.Start | cmd.Bake | cmd.RollOut | cmd.NextBatch | cmd.Resume]]] = (
     MappingProxyType(
         {
+            Action.APPROVE: cmd.Approve,
             Action.START: cmd.Start,
             Action.BAKE: cmd.Bake,
             Action.ROLLOUT: cmd.RollOut,
@@ -95,10 +96,15 @@ def plan(
     row = _group(group)
     if version is None and kind is Kind.ROLLOUT:
         raise InvalidValueError(field="version", value=None, expected="the version to release")
+    config = merged(row.config, settings)
+    if not config.requires_approval and merged(row.config).requires_approval:
+        raise InvalidValueError(
+            field="config.requires_approval", value=False, expected="true, which the group asks for, or nothing"
+        )
     return services().releases.plan(
         group,
         kind=kind,
-        config=merged(row.config, settings),
+        config=config,
         goal=None if version is None else package_ref(row.app.name, version),
         starts=starts,
         actor=actor,

@@ -253,3 +253,36 @@ def _make_token(browser: Browser) -> str:
 def _csrf(browser: Browser) -> dict[str, Any]:
     found = re.search(r"X-CSRFToken&quot;: &quot;([^&]+)|\"X-CSRFToken\": \"([^\"]+)", browser.get("/account"))
     return {"X-CSRFToken": found.group(1) or found.group(2), "Referer": str(browser.http.base_url)}
+
+
+def test_a_release_begins_once_somebody_else_approves_it(api, make_shop, make_user, open_browser, served):
+    """Who asks is not who approves, by whatever token; why it may go ahead is in the log."""
+    shop = make_shop(2, versions=("1.0",), config={"requires_approval": True, "canary_count": 0})
+    asker, approver = open_browser(served.endpoint), open_browser(served.endpoint)
+    names = make_user("operator", "approver"), make_user("approver")
+    asker.sign_in(names[0])
+    approver.sign_in(names[1])
+    own = {"Authorization": f"Bearer {_make_token(asker)}"}
+    wish = {"group": shop.name, "version": "1.0"}
+    loosened = asker.http.post(
+        "/api/v1/deployments", json={**wish, "config": {"requires_approval": False}}, headers=own
+    )
+    assert loosened.json()["error"]["field"] == "config.requires_approval"
+    deployment = asker.http.post("/api/v1/deployments", json=wish, headers=own).json()
+    assert deployment["status"] == "waiting"
+    assert "approve" in deployment["available_actions"]
+    path = f"/api/v1/deployments/{deployment['id']}/actions/approve"
+
+    for who, reason, status, code in (
+        (asker, "trust me", 403, "deployment.own_approval"),
+        (approver, " ", 422, "request.invalid"),
+    ):
+        refused = who.http.post(path, json={"reason": reason}, headers=_csrf(who))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+    approved = approver.http.post(path, json={"reason": "ticket 7"}, headers=_csrf(approver))
+
+    assert approved.json()["approved_by"] == names[1]
+    assert shop.until(deployment["id"], "success")["approved_by"] == names[1]
+    entry = next(one for one in api.get("/audit", subject=shop.name) if one["action"] == "deployment.approve")
+    assert (entry["actor"], entry["reason"], entry["token"]) == (names[1], "ticket 7", "")
+    assert entry["data"]["before"]["phase"] == "pending"

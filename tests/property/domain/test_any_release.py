@@ -40,7 +40,16 @@ from tests.property.domain.world import (
     work,
 )
 
-ONWARD = (Action.START, Action.RETRY, Action.RESUME, Action.BAKE, Action.ROLLOUT, Action.NEXT, Action.BRAKE)
+ONWARD = (
+    Action.APPROVE,
+    Action.START,
+    Action.RETRY,
+    Action.RESUME,
+    Action.BAKE,
+    Action.ROLLOUT,
+    Action.NEXT,
+    Action.BRAKE,
+)
 """
 What a person does who wants the release to come to its end, in this order. The brake is the last resort: a failed
 target may take the room that a neighbor on its server had for the next one, and a retry wants the brake first.
@@ -81,6 +90,7 @@ configs = st.builds(
     bake_policy=st.sampled_from(BakePolicy),
     on_target_failure=st.sampled_from(FailurePolicy),
     prestage=st.booleans(),
+    requires_approval=st.booleans(),
 )
 
 
@@ -321,6 +331,7 @@ class Release(RuleBasedStateMachine):
 
 
 ASKED = {
+    Action.APPROVE: cmd.Approve(actor="bob", reason="ticket 7"),
     Action.START: cmd.Start(actor="ann"),
     Action.RESUME: cmd.Resume(actor="ann"),
     Action.RETRY: cmd.Retry(actor="ann"),

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from rollwave.domain.decide import Decision
 
 COMMANDS = {
+    Action.APPROVE: cmd.Approve(actor="bob", reason="ticket 7"),
     Action.START: cmd.Start(actor="ann"),
     Action.BAKE: cmd.Bake(actor="ann"),
     Action.ROLLOUT: cmd.RollOut(actor="ann"),
@@ -70,7 +71,7 @@ COMMANDS = {
     Action.ABORT: cmd.GiveUp(actor="ann"),
 }
 FAILURE = Failure(code="", message="", stage=Stage.VERIFY)
-NEEDED = (Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT)
+NEEDED = (Action.APPROVE, Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT)
 """What a release without faults needs a person for."""
 
 
@@ -246,6 +247,7 @@ def state_key(state: State) -> object:
         deployment.phase,
         deployment.brake is None,
         deployment.abort is None,
+        deployment.needs_approval,
         deployment.bake_due_at,
         deployment.config.max_unavailable_percent,
         deployment.batches,
@@ -341,6 +343,10 @@ MODELS = {
         ),
         2_812,
     ),
+    "two that somebody has to approve": (
+        Model(fleet=fleet_of(2), config=config(50, requires_approval=True), actions=USUAL, faults=FAIL_ONLY),
+        351,
+    ),
     "two new ones beside two, a hold": (
         Model(
             fleet=(*fleet_of(2), *(replace(one, id=one.id + 2, new=True, version=None) for one in fleet_of(2))),
@@ -382,6 +388,8 @@ GOOD = {
     "five that never served": (fleet_of(5, new=True), config(40), Kind.ROLLOUT),
     "rollback of six": (fleet_of(6), config(1), Kind.ROLLBACK),
     "reroll of four": (fleet_of(4), config(50, canary_count=1), Kind.REROLL),
+    "four that somebody has to approve": (fleet_of(4), config(50, requires_approval=True), Kind.ROLLOUT),
+    "rollback of four, which nobody has to": (fleet_of(4), config(50, requires_approval=True), Kind.ROLLBACK),
 }
 
 

@@ -183,6 +183,7 @@ def judge(before: State, decision: Decision) -> None:
     state = before
     for fact in decision.facts:
         if isinstance(fact, facts.SliceOpened):
+            assert not state.deployment.needs_approval, "it began before anybody approved it"
             _judge_start(state, fact)
         if isinstance(fact, facts.BakeApproved):
             attempts = tuple((one.instance_id, one.attempt) for one in state.in_batch(1))

@@ -58,4 +58,5 @@ def test_the_defaults_are_those_of_the_handbook():
         "on_target_failure": FailurePolicy.LEAVE,
         "bake_policy": BakePolicy.MANUAL,
         "prestage": True,
+        "requires_approval": False,
     }

@@ -75,6 +75,7 @@ RESUMABLE = (
 )
 
 COMMANDS = {
+    Action.APPROVE: cmd.Approve(actor="bob", reason="looked at it"),
     Action.START: cmd.Start(actor="ann"),
     Action.BAKE: cmd.Bake(actor="ann"),
     Action.ROLLOUT: cmd.RollOut(actor="ann"),

@@ -31,6 +31,12 @@ SENTENCES = {
         Status.PENDING,
         "Planned; waits to be started.",
     ),
+    "waits for an approval": (
+        lambda: Story(fleet_of(8), requires_approval=True),
+        Phase.PENDING,
+        Status.WAITING,
+        "Waits for an approval by somebody other than ann.",
+    ),
     "canary": (
         lambda: quiet().start(),
         Phase.CANARY,

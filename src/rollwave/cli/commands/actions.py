@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 _PLAIN = {
+    "approve": "Let begin what somebody else has asked for; --reason says why it may.",
     "start": "Start what was planned with `deploy --no-start`.",
     "bake": "Give the verified canary production traffic.",
     "rollout": "Roll out the rest, after the bake.",
@@ -32,6 +33,7 @@ _PLAIN = {
 }
 
 _DONE = {
+    "approve": "approved",
     "start": "started",
     "bake": "the canary goes into traffic",
     "rollout": "the rest rolls out",

@@ -39,6 +39,8 @@ PATIENCE_S: Final = 240.0
 """After how long without any change a deployment that waits for room is given up, in seconds."""
 
 _PLAIN: Final[Mapping[Action, Callable[..., cmd.Command]]] = {
+    # Somebody else: who asked cannot approve.
+    Action.APPROVE: lambda *, actor, reason: cmd.Approve(actor=f"{actor}'s colleague", reason=reason),
     Action.START: cmd.Start,
     Action.BAKE: cmd.Bake,
     Action.ROLLOUT: cmd.RollOut,
@@ -199,7 +201,7 @@ class Operator:
     def _sensible(self, state: State, *, helped: int) -> Action | None:
         """Return what a sensible person does now; None to wait."""
         available = open_actions(state)
-        for action in (Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT):
+        for action in (Action.APPROVE, Action.START, Action.BAKE, Action.ROLLOUT, Action.NEXT):
             if action in available:
                 return action
         deployment = state.deployment

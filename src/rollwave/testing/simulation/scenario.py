@@ -136,4 +136,5 @@ def config_of(dice: Dice) -> DeploymentConfig:
         bake_policy=dice.pick((BakePolicy.MANUAL, BakePolicy.AUTO)),
         bake_min_s=dice.pick((0, 1, 15)),
         prestage=dice.chance(0.7),
+        requires_approval=dice.chance(0.1),
     )

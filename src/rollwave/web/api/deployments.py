@@ -12,6 +12,7 @@ from pydantic import Field
 from rollwave.domain import errors
 from rollwave.domain.actions import open_actions
 from rollwave.domain.budget import budget_of
+from rollwave.domain.commands import Approve
 from rollwave.domain.model import Kind, Standing, Target
 from rollwave.domain.status import Status, summarize
 from rollwave.store.models import FINAL_PHASES, Deployment
@@ -21,7 +22,7 @@ from rollwave.web.api.auth import actor_of, check_group, needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found, value_of
 from rollwave.web.context import services
-from rollwave.web.fields import Flag, Input, Settings, Version, as_json, one_of, whole
+from rollwave.web.fields import Flag, Input, Rule, Settings, Version, as_json, one_of, whole
 from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
 from rollwave.words.language import Language
@@ -94,6 +95,7 @@ class DeploymentOut(DeploymentBrief):
     """A deployment with all that a person needs to decide what to do."""
 
     config: dict[str, Any]
+    approved_by: str | None = Field(description="Who approved it, where its settings want that.")
     initial: bool = Field(description="No instance of the group was in service when it was planned.")
     counts: dict[str, int]
     budget: BudgetOut
@@ -111,6 +113,15 @@ class DeploymentIn(Input):
     config: Settings = Field(default_factory=Settings, description="Overlays the settings of the group.")
     reason: str = ""
     start: Flag = Field(default=True, description="Start at once; false waits for the action `start`.")
+
+
+_SOMETHING = {"type": "string", "pattern": r"\S"}
+
+
+class Approval(Input):
+    """Why it may go ahead."""
+
+    reason: Annotated[str, Rule("why it may go ahead", lambda said: isinstance(said, str) and said.strip(), _SOMETHING)]
 
 
 class ActionIn(Input):
@@ -190,6 +201,31 @@ def read_deployment(request: HttpRequest, deployment_id: int) -> DeploymentOut:
 
 
 @router.post(
+    "/{int:deployment_id}/actions/approve",
+    auth=needs(Permission.APPROVE, of_deployment),
+    response=answers(
+        errors.NotFoundError,
+        errors.InvalidValueError,
+        errors.ActionNotAllowedError,
+        errors.OwnApprovalError,
+        errors.StateConflictError,
+        errors.IdempotencyConflictError,
+        *BODY_ERRORS,
+        ok=DeploymentOut,
+    ),
+)
+def approve(
+    request: HttpRequest, deployment_id: int, body: Approval, idempotency_key: IdempotencyKey = None
+) -> DeploymentOut:
+    """Approve what somebody else has asked for, where the group wants that; it begins at once if it was to."""
+    key = commands.command_key(idempotency_key, request, body)
+    services().releases.load(deployment_id)
+    if commands.repeated(key) is None:
+        commands.act(deployment_id, Approve(actor=actor_of(request), reason=body.reason), key=key)
+    return detail(deployment_id, language_asked(request))
+
+
+@router.post(
     "/{int:deployment_id}/actions/{verb}",
     auth=needs(Permission.OPERATE, of_deployment),
     response=answers(
@@ -245,6 +281,7 @@ def detail(deployment_id: int, language: Language = Language.ENGLISH) -> Deploym
         status=summary.status.value,
         sentence=status_sentence(summary, language),
         config=as_json(deployment.config),
+        approved_by=deployment.approved_by,
         initial=deployment.initial,
         counts=counts_of(state.targets.values()),
         budget=BudgetOut(eligible=budget.eligible_count, limit=budget.limit_count, out=budget.out_count),

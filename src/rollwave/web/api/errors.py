@@ -28,7 +28,7 @@ log = structlog.get_logger()
 _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
     HTTPStatus.BAD_REQUEST: (refusals.MalformedRequestError,),
     HTTPStatus.UNAUTHORIZED: (refusals.UnauthorizedError,),
-    HTTPStatus.FORBIDDEN: (refusals.ForbiddenError, refusals.CsrfError),
+    HTTPStatus.FORBIDDEN: (domain.OwnApprovalError, refusals.ForbiddenError, refusals.CsrfError),
     HTTPStatus.NOT_FOUND: (domain.NotFoundError, refusals.UnknownRouteError),
     HTTPStatus.METHOD_NOT_ALLOWED: (refusals.WrongMethodError,),
     HTTPStatus.CONFLICT: (

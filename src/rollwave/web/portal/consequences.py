@@ -110,6 +110,17 @@ def _start(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     return _("Start the release of %(version)s?") % {"version": version}, _("Start"), said
 
 
+def _approve(state: State, again: list[Target]) -> tuple[str, str, list[str]]:
+    deployment = state.deployment
+    _title, _button, said = _start(state, again)
+    asked = _("%(actor)s asked for it; somebody else has to say that it may go ahead, and why.")
+    return (
+        _("Approve the release of %(version)s?") % {"version": deployment.goal.version},
+        _("Approve"),
+        [asked % {"actor": deployment.actor}, *said],
+    )
+
+
 def _bake(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     config = state.deployment.config
     verified = sum(one.standing is Standing.VERIFIED for one in state.in_batch(1))
@@ -239,6 +250,7 @@ def _rollback(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
 
 
 _SAID: Final = {
+    Action.APPROVE: _approve,
     Action.START: _start,
     Action.BAKE: _bake,
     Action.ROLLOUT: _rollout,

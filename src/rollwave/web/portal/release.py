@@ -80,7 +80,8 @@ def target(request: HttpRequest, deployment_id: int, position: int) -> HttpRespo
     found = target_card.card(state, position)
     if found is None:
         raise Http404
-    can_retry = found.can_retry and _may_operate(request, _row(deployment_id)) and not why_not(state, Action.RETRY)
+    can = _may(request, _row(deployment_id), Permission.OPERATE)
+    can_retry = found.can_retry and can and not why_not(state, Action.RETRY)
     context = {"card": found, "id": deployment_id, "state": cell_names()[found.cell], "can_retry": can_retry}
     return render(request, "portal/release/target.html", context)
 
@@ -116,9 +117,9 @@ def _row(deployment_id: int) -> Deployment:
     return row
 
 
-def _may_operate(request: HttpRequest, row: Deployment) -> bool:
+def _may(request: HttpRequest, row: Deployment, permission: Permission) -> bool:
     principal = principal_of(request)
-    return may(principal, Permission.OPERATE, app=row.group.app.name, environment=row.group.environment)
+    return may(principal, permission, app=row.group.app.name, environment=row.group.environment)
 
 
 def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
@@ -128,7 +129,9 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
     summary = summarize(state)
     budget = budget_of(state)
     cells = [cell_of(one) for one in state.targets.values()]
-    can = _may_operate(request, row)
+    can = _may(request, row, Permission.OPERATE)
+    can_approve = _may(request, row, Permission.APPROVE)
+    buttons = [one for one in steering.buttons(state) if (can_approve if one.verb == "approve" else can)]
     causes = attention.causes(state)
     return {
         "row": row,
@@ -138,7 +141,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
         "sentence": status_sentence(summary, language_shown()),
         "is_final": state.deployment.phase.is_final,
         "is_braked": summary.status is Status.BRAKED,
-        "waits": can and summary.status is Status.WAITING,
+        "waits": bool(buttons) and summary.status is Status.WAITING,
         "steps": course.steps(state, told, now=services().clock.now()),
         "total": len(cells),
         "done": cells.count(Cell.DONE),
@@ -150,7 +153,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
         "batches": _batches(state, cells),
         "legend": [{"chip": chip, "count": sum(cell in chip.cells for cell in cells)} for chip in legend()],
         "cells": {"names": list(cell_names().values()), "groups": {chip.key: sorted(chip.cells) for chip in legend()}},
-        "buttons": steering.buttons(state) if can else [],
+        "buttons": buttons,
         "causes": causes,
         "attention": sum(cause.targets for cause in causes),
         "unanswered": attention.unanswered(state),

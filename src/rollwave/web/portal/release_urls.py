@@ -15,6 +15,9 @@ urlpatterns = [
     path("/charts", release.chart, name="release_charts"),
     path("/table", release.table, name="release_table"),
     path("/targets/<int:position>", release.target, name="release_target"),
+    # Whoever may approve need not be one who may operate.
+    path("/ask/approve", steering.ask_approval),
+    path("/actions/approve", steering.approve),
     path("/ask/<str:verb>", steering.ask, name="release_ask"),
     path("/actions/<str:verb>", steering.act, name="release_act"),
 ]
