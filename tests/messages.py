@@ -33,6 +33,8 @@ _KEYWORDS = {
     "ngettext_lazy": (1, 2),
     "pgettext": ((1, "c"), 2),
     "pgettext_lazy": ((1, "c"), 2),
+    "later": None,  # portal/words.py calls the lazy ones so
+    "in_context": ((1, "c"), 2),
     "npgettext": ((1, "c"), 2, 3),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from datetime import UTC, datetime
 from io import BytesIO
@@ -90,7 +91,7 @@ class Seed:
         """Build and push a package."""
         source = self.scratch / app / version
         source.mkdir(parents=True)
-        (source / "main.txt").write_text(f"{app} {version}\n" * 4_000)
+        (source / "main.bin").write_bytes(hashlib.shake_128(f"{app} {version}".encode()).digest(350_000))
         archive = BytesIO()
         built = build_package(
             source,

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from rollwave.domain.errors import RollwaveError
+from rollwave.ports.executor import HostVerb
 from rollwave.system import SystemClock
 from rollwave.testing.fake_balancer import FakeBalancer
 from rollwave.testing.fake_executor import FakeExecutor
@@ -15,6 +16,8 @@ BROKEN = {"search-prod/search-sin-03:8080": "2.10.0", "billing-prod/shop-fra-02:
 """Versions that do not come up at some places."""
 
 BROKEN_EVERYWHERE = "7.2.0"
+
+DURATIONS_S = {HostVerb.DOWNLOAD: 0.05, HostVerb.INSTALL: 0.1, HostVerb.VERIFY: 0.15}
 
 PASSWORD = "correct horse battery staple"
 PEOPLE = {"lin.wei": ("Lin Wei", ["admin"]), "omar": ("Omar Haddad", ["operator"]), "vera": ("Vera Novak", ["viewer"])}
@@ -36,7 +39,7 @@ def wire(data_dir: Path):
     from rollwave.web.people import accounts
 
     clock = SystemClock()
-    executor = FakeExecutor(clock=clock)
+    executor = FakeExecutor(clock=clock, durations_s=DURATIONS_S)
     executor.break_version(BROKEN_EVERYWHERE)
     for instance, version in BROKEN.items():
         executor.host(instance)._broken_versions = {version}

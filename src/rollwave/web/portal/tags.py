@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.utils.html import format_html, format_html_join
 
-from rollwave.web.portal.words import FLAGS, KINDS, SETTING_LABELS, STATUSES, VERDICTS, setting_words, span_words
+from rollwave.web.portal.words import (
+    FLAGS,
+    KINDS,
+    NOTHING,
+    SETTING_LABELS,
+    STATUSES,
+    VERDICTS,
+    setting_words,
+    span_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +87,18 @@ def kind_words(kind: str) -> str:
 def setting_label(name: str) -> str:
     """Return what a setting is called."""
     return str(SETTING_LABELS.get(name, name))
+
+
+@register.filter
+def setting_text(value: Any) -> str:
+    """Return a value of ``rollwave.toml`` much as it stands there."""
+    if value in (None, "", (), [], {}):
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {setting_text(one)}" for name, one in value.items())
+    return ", ".join(map(setting_text, value)) if isinstance(value, tuple | list) else str(value)
 
 
 @register.simple_tag

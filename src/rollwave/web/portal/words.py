@@ -89,6 +89,8 @@ def span_words(seconds: float | None) -> str:
     """Return how long something took or will take, with the two largest units."""
     if seconds is None:
         return NOTHING
+    if seconds < 9.95:
+        return _("%(count)s s") % {"count": f"{seconds:.1f}"}
     whole = round(seconds)
     if whole < 60:
         return _("%(count)s s") % {"count": whole}

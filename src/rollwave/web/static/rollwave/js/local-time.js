@@ -41,7 +41,7 @@ export class LocalTime extends HTMLElement {
         }
 
         const language = document.documentElement.lang;
-        const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" }).format(moment);
+        const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(moment);
 
         this.title = full;
         this.textContent = this.#form === "full" ? full : this.#form === "ago" ? ago(moment, language) : short(moment, language);
