@@ -19,6 +19,8 @@ from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
+from rollwave.broadcasting import BroadcastThread
+from rollwave.engine.broadcaster import Broadcaster
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.executors.local import LocalExecutor
@@ -26,6 +28,9 @@ from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.ssh import SshExecutor
 from rollwave.executors.ssh_connections import SshAccess
 from rollwave.host import driver_source, porter_source
+from rollwave.notify.channels import Channels
+from rollwave.notify.guard import Guard
+from rollwave.notify.mail import SmtpServer
 from rollwave.packages.file_store import FilePackages
 from rollwave.packages.signing import SigningKey, TrustedKeys
 from rollwave.ports.balancer import BalancerPoolError
@@ -48,6 +53,7 @@ from rollwave.settings_file import (
 from rollwave.store import census, jobs
 from rollwave.store.django_store import DjangoStore
 from rollwave.store.models import Group
+from rollwave.store.outbox import DjangoOutbox
 from rollwave.system import StoreThreads, SystemClock
 from rollwave.telemetry.prometheus import Prometheus
 from rollwave.telemetry.several import Several
@@ -88,6 +94,8 @@ class Rollwave:
         balancers: By the name that groups use.
         engine: Makes releases go on.
         offload: Runs the store's blocking calls.
+        channels: Ways to those who are told what happens.
+        broadcast: Tells them, beside the engine.
         owner: Name of this process among all that work on the store.
         metrics: What this process has counted.
         runs_engine: Whether releases are to go on here: a process that only serves the API is ready without.
@@ -103,6 +111,8 @@ class Rollwave:
     balancers: Mapping[str, Balancer]
     engine: Engine
     offload: Offload
+    channels: Channels
+    broadcast: BroadcastThread
     owner: str
     metrics: Prometheus
     runs_engine: bool = True
@@ -126,10 +136,12 @@ class Rollwave:
             # We are alone: whatever a process before us had claimed, it cannot be at work any more.
             await self.offload(self.store.release)
         self._is_running = True
+        self.broadcast.start()
         try:
             await self.engine.run()
         finally:
             self._is_running = False
+            await asyncio.to_thread(self.broadcast.stop)
 
     async def give_back(self) -> None:
         """End the slices that run here, and leave them to others, who need not wait for their leases to run out."""
@@ -229,6 +241,8 @@ def build(
         lease_s=settings.engine.lease_s,
         telemetry=telemetry,
     )
+    channels = _channels(settings_path, settings, clock=clock)
+    outbox = DjangoOutbox()
     return Rollwave(
         settings=settings,
         clock=clock,
@@ -238,11 +252,38 @@ def build(
         balancers=balancers,
         engine=engine,
         offload=threads,
+        channels=channels,
+        broadcast=BroadcastThread(
+            lambda offload: Broadcaster(
+                outbox, open_channel=channels.open, clock=clock, offload=offload, owner=owner, telemetry=telemetry
+            ),
+            writes=threads,
+            reads=StoreThreads(before=_mend_connection),
+        ),
         owner=owner,
         metrics=metrics,
         runs_engine=runs_engine,
         broker=None if celery is None else _broker_state(celery, clock),
     )
+
+
+def _channels(path: Path, settings: SettingsFile, *, clock: Clock) -> Channels:
+    notify = settings.notify
+    try:
+        guard = Guard(notify.allow)
+    except ValueError as error:
+        raise SettingsInvalidError(path=path, key="notify.allow", reason=str(error)) from error
+    smtp = None
+    if notify.smtp_host is not None:
+        smtp = SmtpServer(
+            host=notify.smtp_host,
+            port=notify.smtp_port,
+            security=notify.smtp_security,
+            user=notify.smtp_user or "",
+            password=os.environ.get("ROLLWAVE_SMTP_PASSWORD") or notify.smtp_password or "",
+            sender=notify.smtp_from or "",
+        )
+    return Channels(guard=guard, clock=clock, base_url=settings.web.url or "", smtp=smtp)
 
 
 def _executors(path: Path, settings: SettingsFile, *, trusted: TrustedKeys, clock: Clock) -> dict[str, Executor]:

@@ -391,12 +391,42 @@ class LogSettings(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class NotifySettings(_Section, frozen=True):
+    """
+    Notifications; see ``docs/notifications.md``.
+
+    Attributes:
+        allow: Networks and hosts inside, to which notifications may be sent: by default only what is public.
+        smtp_host: The server that sends mail; None: there is none.
+        smtp_port: Its port.
+        smtp_security: ``starttls``, ``tls`` from the first byte, or ``none``.
+        smtp_user: Who we are there; None: nobody asks.
+        smtp_password: Of the user; the environment variable ``ROLLWAVE_SMTP_PASSWORD`` wins.
+        smtp_from: The address that mail comes from.
+    """
+
+    allow: tuple[str, ...] = ()
+    smtp_host: str | None = None
+    smtp_port: int = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: str | None = None
+    smtp_from: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a mail server without a sender, and for what is no port."""
+        if self.smtp_host is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.smtp_from or ""):
+            raise ValueError("smtp_from is expected as an address such as rollwave@example.com, beside smtp_host")
+        if not 1 <= self.smtp_port <= 65535:
+            raise ValueError("smtp_port is expected from 1 to 65535")
+
+
 class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     """
     All settings; the defaults are those of an installation without a file.
 
     Attributes:
-        limits, engine, database, broker, log, metrics, traces, web, sso: Tables of the same name.
+        limits, engine, database, broker, log, metrics, traces, web, sso, notify: Tables of the same name.
         balancers: By the name that groups use, from ``[balancers.NAME]``.
         executors: By the name that groups use, from ``[executors.NAME]``; ``local`` is there without a table.
     """
@@ -410,6 +440,7 @@ class SettingsFile(msgspec.Struct, frozen=True, kw_only=True):
     traces: TracesSettings = TracesSettings()
     web: WebSettings = WebSettings()
     sso: SsoSettings = SsoSettings()
+    notify: NotifySettings = NotifySettings()
     balancers: dict[str, BalancerSettings] = {}
     executors: dict[str, ExecutorSettings] = {}
 
@@ -424,6 +455,7 @@ _TABLES: Final[dict[str, Any]] = {
     "traces": TracesSettings,
     "web": WebSettings,
     "sso": SsoSettings,
+    "notify": NotifySettings,
 }
 
 _NAMED: Final[dict[str, Any]] = {"balancers": BalancerSettings, "executors": ExecutorSettings}
