@@ -24,7 +24,8 @@ def compile_messages(root: Path) -> list[Path]:
         target = source.with_suffix(".mo")
         if not target.exists() or target.stat().st_mtime_ns <= source.stat().st_mtime_ns:
             with source.open("rb") as text:
-                catalog = read_po(text)
+                # Without its language it would have two forms of a plural, as English has.
+                catalog = read_po(text, locale=source.parents[1].name)
             aside = target.with_suffix(".mo.new")
             with aside.open("wb") as binary:
                 write_mo(binary, catalog)
