@@ -19,6 +19,14 @@ Key = Annotated[
         "--key", metavar="KEY", help="Idempotency key; a new one for every call by default.", show_default=False
     ),
 ]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE[:APP[/ENV]]",
+        help="viewer, operator, approver or admin, for all or for an app in an environment; may be given again.",
+        show_default=False,
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

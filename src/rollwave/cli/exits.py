@@ -42,6 +42,8 @@ _BY_CODE: Final = MappingProxyType(
     {
         "api": Exit.UNREACHABLE,
         "auth": Exit.DENIED,
+        "deployment.own_approval": Exit.DENIED,
+        "user": Exit.REFUSED,
         "command": Exit.REFUSED,
         "deployment": Exit.REFUSED,
         "group": Exit.REFUSED,

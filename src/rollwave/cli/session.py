@@ -102,7 +102,7 @@ def new_key() -> str:
 
 def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Callable[[Callable[..., None]], None]:
     """
-    Register a function whose first parameter is a `Session` as a command of *app*.
+    Register a function whose first parameter is a `Session` as a command of *app*; without a name, of its own name.
 
     The options that every command shares are added here; the function sees the session alone.
     """
@@ -123,6 +123,9 @@ def command(app: typer.Typer, name: str | None = None, **settings: Any) -> Calla
             data: Path | None,
             **arguments: object,
         ) -> None:
+            if context.invoked_subcommand is not None:
+                # A group that does something by itself: its command does what was asked for.
+                return
             invocation: Invocation = context.obj
             invocation.output.is_json = as_json
             session = Session(invocation, Wanted(endpoint=endpoint, token_file=token_file, data_dir=data))

@@ -160,8 +160,17 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
             Column(title="SITE", cell=lambda row: row["site"]),
             Column(title="", cell=lambda row: row.get("hold_reason"), is_long=True),
         ),
+        "users": (
+            Column(title="NAME", cell=lambda row: row["name"]),
+            Column(title="ROLES", cell=lambda row: ", ".join([*row["roles"], *row["group_roles"]]) or "none"),
+            Column(title="LAST SIGNED IN", cell=lambda row: age_of(row, "last_signed_in_at") or "never"),
+            Column(title="", cell=lambda row: "" if row["active"] else "may not sign in"),
+            Column(title="", cell=lambda row: row["full_name"], is_long=True),
+        ),
         "tokens": (
             Column(title="NAME", cell=lambda row: row["name"]),
+            Column(title="OWNER", cell=lambda row: row["owner"] or ""),
+            Column(title="ROLES", cell=lambda row: ", ".join(row["roles"])),
             Column(title="CREATED", cell=lambda row: age_of(row, "created_at")),
             Column(title="LAST USED", cell=lambda row: age_of(row, "last_used_at") or "never"),
             Column(title="EXPIRES", cell=lambda row: row.get("expires_at") or "never"),
@@ -182,6 +191,7 @@ EMPTY: Final = MappingProxyType(
         "packages": "no packages yet; `rollwave package push DIR --app APP --version VERSION` adds one",
         "instances": "no instances",
         "tokens": "no tokens",
+        "users": "nobody can sign in yet; `rollwave user add NAME --role admin` adds somebody",
     }
 )
 """What stands there instead of an empty table."""

@@ -61,7 +61,24 @@ PACKAGE = {
     "pushed_by": "maria",
     "provenance": {"commit": "c0ffee"},
 }
-TOKEN = {"name": "ci", "created_at": "2026-01-01T12:00:00Z", "expires_at": None, "last_used_at": None}
+TOKEN = {
+    "name": "ci",
+    "owner": "maria",
+    "roles": ["operator:shop"],
+    "created_at": "2026-01-01T12:00:00Z",
+    "expires_at": None,
+    "last_used_at": None,
+}
+USER = {
+    "name": "maria",
+    "full_name": "Maria Muster",
+    "email": "",
+    "active": True,
+    "roles": ["operator:shop"],
+    "group_roles": [],
+    "joined_at": "2026-01-01T12:00:00Z",
+    "last_signed_in_at": None,
+}
 AUDIT = {
     "at": "2026-01-01T12:00:00Z",
     "actor": "maria",
@@ -100,6 +117,13 @@ def fleet(api):
     api.on("GET", "packages/shop/1.4.2", PACKAGE)
     api.on("GET", "tokens", [TOKEN])
     api.on("GET", "audit", [AUDIT])
+    api.on("GET", "audit/verify", {"intact": True, "count": 1, "head": "1:ab", "flaws": []})
+    api.on("GET", "users", [USER])
+    api.on("GET", "me", {"name": "maria", "token": "ci", "limits": [["operator:shop"], ["admin"]]})
+    api.on("POST", "users", {**USER, "invitation": "/invitation/a/b"}, status=201)
+    api.on("PATCH", "users/maria", USER)
+    api.on("POST", "users/maria/invitation", {"path": "/invitation/a/b"})
+    api.on("DELETE", "users/maria", lambda _request: httpx.Response(204))
     api.on("POST", "tokens", {**TOKEN, "token": "rw_new"}, status=201)
     api.on("DELETE", "tokens/ci", lambda _request: httpx.Response(204))
     api.on("POST", "plans", PLAN)
@@ -110,7 +134,7 @@ def fleet(api):
         api.on("POST", f"groups/shop-prod/instances/web-01/{verb}", INSTANCE)
     for verb in ("offline", "online"):
         api.on("POST", f"servers/web-01/{verb}", {**SERVER, "instances": [INSTANCE]})
-    for verb in ("start", "bake", "rollout", "next", "promote", "brake", "resume", "retry", "raise_limit", "abort"):
+    for verb in ("approve", "start", "bake", "rollout", "next", "promote", "brake", "resume", "retry", "raise_limit", "abort"):
         api.on("POST", f"deployments/12/actions/{verb}", deployment(status="braked"))
     api.on("POST", "deployments/12/actions/rollback", deployment(abort={"reason": "", "rollback_to": "1.4.1"}))
     return api
@@ -144,6 +168,9 @@ READS = [
     ("package", "show", "shop", "1.4.2"),
     ("token", "list"),
     ("audit",),
+    ("audit", "verify"),
+    ("user", "list"),
+    ("user", "whoami"),
     ("version",),
     ("completion", "show", "bash"),
 ]
@@ -166,7 +193,13 @@ WRITES = [
     ("server", "offline", "web-01"),
     ("server", "online", "web-01"),
     ("token", "create", "ci", "--days", "30"),
+    ("token", "create", "ci", "--role", "operator:shop", "--role", "viewer", "--owner", "maria"),
     ("token", "revoke", "ci"),
+    ("approve", "12", "--reason", "ticket 7"),
+    ("user", "add", "maria", "--role", "operator:shop"),
+    ("user", "change", "maria", "--role", "viewer", "--inactive"),
+    ("user", "invite", "maria"),
+    ("user", "remove", "maria"),
 ]
 
 
@@ -195,7 +228,7 @@ def test_people_get_text_without_escapes_in_a_pipe(fleet, cli, command):
 def test_an_error_in_json_mode_is_the_one_document(api, cli, command):
     """Whatever the API says no to: its code in the document on stdout, one line for people on stderr, its exit code."""
     refusing = httpx.Response(409, json=error_body("deployment.active", "there is one already", deployment_id=3))
-    for method in ("GET", "POST", "DELETE", "PUT"):
+    for method in ("GET", "POST", "DELETE", "PUT", "PATCH"):
         for request_path in _PATHS:
             api.on(method, request_path, lambda _request: refusing)
 
@@ -222,12 +255,17 @@ _PATHS = [
     "tokens",
     "tokens/ci",
     "audit",
+    "audit/verify",
+    "users",
+    "users/maria",
+    "users/maria/invitation",
+    "me",
     *(f"groups/shop-prod/instances/web-01/{verb}" for verb in ("hold", "unhold")),
     *(f"servers/web-01/{verb}" for verb in ("offline", "online")),
     *(
         f"deployments/12/actions/{verb}"
         for verb in (
-            "start bake rollout next promote brake resume retry raise_limit abort rollback".split()  # noqa: SIM905
+            "approve start bake rollout next promote brake resume retry raise_limit abort rollback".split()  # noqa: SIM905
         )
     ),
 ]
@@ -638,3 +676,33 @@ def test_the_help_lists_every_exit_code(cli):
 
     for code in Exit:
         assert f"{code.value:>3}  " in text
+
+
+def test_a_damaged_audit_log_fails_and_says_where(api, cli):
+    """A script that looks every night has to notice."""
+    flaws = [{"seq": 3, "what": "entry 3 is missing"}]
+    api.on("GET", "audit/verify", {"intact": False, "count": 9, "head": "9:ab", "flaws": flaws})
+
+    result = cli("audit", "verify", "--head", "8:cd")
+
+    assert result.code == Exit.FAILED
+    assert "entry 3: entry 3 is missing" in result.out
+    assert "tampered" in result.err
+    assert api.requests[-1].url.params["head"] == "8:cd"
+
+
+def test_the_audit_log_is_exported_as_it_comes(api, cli, tmp_path):
+    """Byte for byte, into the file that was named."""
+    api.on("GET", "audit/export", lambda _request: httpx.Response(200, content=b'{"seq":1}\n{"seq":2}\n'))
+
+    result = cli("audit", "export", "-o", str(tmp_path / "audit.jsonl"))
+
+    assert result.code == Exit.OK
+    assert (tmp_path / "audit.jsonl").read_bytes() == b'{"seq":1}\n{"seq":2}\n'
+
+
+def test_a_new_token_gets_the_roles_that_were_asked_for(fleet, cli):
+    """And no key that nobody asked for: the server fills in what is right."""
+    cli("token", "create", "ci", "--role", "operator:shop/production")
+
+    assert fleet.sent() == {"name": "ci", "roles": ["operator:shop/production"]}

@@ -1,18 +1,88 @@
 """Who did what, and why."""
 
+import sys
 import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from rollwave.cli.session import Session, command
+from rollwave.domain.errors import RollwaveError
 
 _PAUSE_S: Final = 2.0
 
 
+class _Itself(typer.Typer):
+    """A group that does something by itself where no command of its is named: a command without a name."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Return the decorator that registers a command."""
+        if name is None:
+            return self.callback(invoke_without_command=True, **settings)
+        return super().command(name, **settings)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command to *app*."""
-    command(app, rich_help_panel="Look")(audit)
+    """Add the commands to *app*."""
+    group = _Itself(help="Who did what, and why: show, verify, export.")
+    command(group)(audit)
+    for function in (verify, export):
+        command(group, function.__name__)(function)
+    app.add_typer(group, name="audit", rich_help_panel="Look")
+
+
+def verify(
+    session: Session,
+    *,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEQ:CODE", help="That of an earlier look; it still has to be in the chain.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """
+    Look whether an entry was changed, dropped or inserted; fails if one was.
+
+    Keep the head that it prints somewhere else: with it, even a database that was put back as a whole is noticed.
+    """
+    verdict = session.client.get("audit", "verify", head=head)
+    session.output.show(verdict)
+    for flaw in verdict["flaws"]:
+        session.output.say(f"entry {flaw['seq']}: {flaw['what']}")
+    if verdict["flaws"]:
+        raise AuditDamagedError(count=len(verdict["flaws"]))
+    session.output.say(f"{verdict['count']} entries, none was changed, dropped or inserted; head {verdict['head']}")
+
+
+def export(
+    session: Session,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; stdout by default.", show_default=False),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl or csv.")] = "jsonl",
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="From this time on.", show_default=False)] = None,
+) -> None:
+    """Write the whole audit log, the oldest entry first, as JSON lines or CSV."""
+    with session.client.stream("audit", "export", headers={}, form=form, since=since) as answer:
+        session.client.check(answer)
+        with file.open("wb") if file else nullcontext(sys.stdout.buffer) as target:
+            for chunk in answer.iter_bytes():
+                target.write(chunk)
+            target.flush()
+
+
+class AuditDamagedError(RollwaveError):
+    """The audit chain is not what it was."""
+
+    code = "audit.damaged"
+
+    def __init__(self, *, count: int) -> None:
+        super().__init__(f"the audit log was tampered with, or its key is another one: {count} flaws", count=count)
 
 
 def audit(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rollwave.cli.arguments import Key
+from rollwave.cli.arguments import Key, Roles
 from rollwave.cli.session import Session, command, new_key
 
 TokenName = Annotated[
@@ -41,13 +41,19 @@ def create(
         int | None,
         typer.Option(metavar="DAYS", min=1, help="Valid for so long; for ever by default.", show_default=False),
     ] = None,
+    role: Roles = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(metavar="USER", help="Whose it is; by default yours. It never may more.", show_default=False),
+    ] = None,
     key: Key = None,
 ) -> None:
     """Create a token and print its value on stdout, this one time."""
     from rollwave.cli.times import now  # noqa: PLC0415  # only here
 
     expires_at = None if days is None else now() + timedelta(days=days)
-    body = {"name": name, "expires_at": expires_at and expires_at.isoformat()}
+    body = {"name": name, "expires_at": expires_at and expires_at.isoformat(), "roles": role or None, "owner": owner}
+    body = {field: value for field, value in body.items() if value is not None}
     document = session.client.send("POST", "tokens", key=key or new_key(), body=body)
     session.output.show(document)
     if not session.output.is_json:
