@@ -95,6 +95,7 @@ def served_portal(folder: Path) -> Iterator[Portal]:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
             yield Portal(endpoint=endpoint, token=token, releases=releases, browser=browser, seed=seed)
             browser.close()
+        seed.http.close()
     finally:
         program.stop()
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from pydantic import ValidationError
 
 from rollwave.web.access import Permission, may, principal_of
 from rollwave.web.api import audit
 from rollwave.web.portal.page import page
+from rollwave.web.portal.words import wrong
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -47,11 +49,11 @@ def _wanted(given: dict[str, str], errors: dict[str, str]) -> audit.Wanted | Non
         try:
             moment = datetime.fromisoformat(since)
         except ValueError:
-            errors["since"] = f"since is {since!r}; expected a date and time such as 2026-01-31T14:00"
+            errors["since"] = wrong(_("Since (UTC)"), since, _("a date and time such as 2026-01-31T14:00"))
             return None
         values["since"] = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     try:
         return audit.Wanted(**values)
     except ValidationError:
-        errors["before"] = f"before is {given['before']!r}; expected the number of an entry"
+        errors["before"] = wrong("before", given["before"], _("the number of an entry"))
         return None

@@ -95,7 +95,8 @@ def _rows(one: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any]]:
 
     def row(label: str, name: str, *, form: str = "text") -> dict[str, Any]:
         values = [_value(side, name) for side in (one, other)]
-        return {"label": label, "values": values, "form": form, "differs": values[0] != values[1]}
+        setting = name.removeprefix("release.config.")
+        return {"label": label, "values": values, "form": form, "setting": setting, "differs": values[0] != values[1]}
 
     rows = [
         row(_("Group"), "release.group"),

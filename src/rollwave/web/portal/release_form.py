@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from django.utils.translation import gettext as _
 from msgspec.structs import fields
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from rollwave.web.access import Permission, within
 from rollwave.web.api import plans
 from rollwave.web.api.deployments import DeploymentIn
 from rollwave.web.fields import as_json, merged
-from rollwave.web.portal.words import CHOICES, SETTING_LABELS
+from rollwave.web.portal.words import CHOICES, SETTING_LABELS, wrong
 from rollwave.web.problems import problems_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from rollwave.web.access import Principal
     from rollwave.web.api.plans import PlanOut
+    from rollwave.web.problems import Problem
 
 _PACKAGES: Final = 50
 
@@ -98,14 +100,14 @@ class ReleaseForm:
             "config": self._settings(),
         }
         if self.group is None:
-            known = ", ".join(one.name for one in self.groups[:5]) or "a group that you may release to"
-            self.errors["group"] = f"group is {self.text('group')!r}; expected one of {known}"
+            known = ", ".join(one.name for one in self.groups[:5]) or _("a group that you may release to")
+            self.errors["group"] = wrong(_("Group"), self.text("group"), _("one of %(known)s") % {"known": known})
             return None
         try:
             return DeploymentIn.model_validate(body)
         except ValidationError as error:
             for problem in problems_of(error, DeploymentIn):
-                self._put(problem.path, problem.message)
+                self._refuse_value(problem)
             return None
 
     def look(self, request: HttpRequest) -> None:
@@ -122,6 +124,15 @@ class ReleaseForm:
         """Put an error of the engine beside the field that it is about."""
         field = error.facts.get("field") or {"package": "version", "group": "group"}.get(str(error.facts.get("kind")))
         self._put(str(field or ""), error.message)
+
+    def _refuse_value(self, problem: Problem) -> None:
+        name = problem.path.rpartition(".")[2]
+        if name not in RANGES:
+            self._put(name, problem.message)
+            return
+        low, high = RANGES[name]
+        expected = _("a whole number from %(low)s to %(high)s") % {"low": low, "high": high}
+        self._put(name, wrong(str(SETTING_LABELS[name]), self.text(name), expected))
 
     def _put(self, field: str, message: str) -> None:
         self.errors.setdefault(field.rpartition(".")[2], message)

@@ -85,6 +85,14 @@ def setting_words(name: str, value: object) -> str:
     return str(CHOICES.get(name, {}).get(str(value), value))
 
 
+def wrong(field: str, value: str, expected: str) -> str:
+    """Return what is wrong with a field: which, what stands there, and what would be right."""
+    if not value:
+        return _("%(field)s is empty; expected %(expected)s") % {"field": field, "expected": expected}
+    told = {"field": field, "value": value, "expected": expected}
+    return _("%(field)s is “%(value)s”; expected %(expected)s") % told
+
+
 def span_words(seconds: float | None) -> str:
     """Return how long something took or will take, with the two largest units."""
     if seconds is None:
