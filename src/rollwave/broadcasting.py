@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import structlog
 from django.db import connection
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-PATIENCE_S = 20.0
+PATIENCE_S: Final = 20.0
 """How long a stop waits for an end, in seconds: then the process ends with the thread in it."""
 
 
@@ -94,4 +94,9 @@ class BroadcastThread:
         try:
             await self._make(self._offload).run()
         finally:
-            await self._offload.read(connection.close)
+            await self._offload.read(_disconnect)
+
+
+def _disconnect() -> None:
+    # Which connection it is depends on the thread that looks.
+    connection.close()

@@ -180,6 +180,16 @@ def adopt(row: Subscription, *, now: datetime, from_now_on: bool = False) -> Non
     over.filter(Q(muted=True) | Q(seq__gte=F("deployment__seq"))).delete()
 
 
+def choose_again(row: Subscription) -> None:
+    """Let a subscription whose choice was changed hear of what it wants now, from where it stands."""
+    for cursor in row.cursors.select_related("deployment__group__app"):
+        muted = not wants(row, cursor.deployment)
+        if muted != cursor.muted:
+            # What it has not wanted until now is not told afterwards.
+            seq = cursor.deployment.seq
+            row.cursors.filter(id=cursor.pk).update(muted=muted, seq=seq, until=seq, attempts=0)
+
+
 def _settled_id(now: datetime) -> int:
     # A transaction that took a lower id may be committed later: whoever skipped it would never hear of it.
     return Deployment.objects.filter(created_at__lt=now - _SETTLING).aggregate(last=Max("id"))["last"] or 0

@@ -158,7 +158,10 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("served") / "data")
+    data_dir = tmp_path_factory.mktemp("served") / "data"
+    data_dir.mkdir()
+    (data_dir / "rollwave.toml").write_text('[notify]\nallow = ["127.0.0.1"]\n')
+    served = Served(data_dir)
     yield served
     code, errors = served.stop()
     assert code == 0, errors

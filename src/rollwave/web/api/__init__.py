@@ -21,6 +21,7 @@ from rollwave.web.api import (
     servers,
     settings,
     spec,
+    subscriptions,
     targets,
     users,
 )
@@ -94,6 +95,7 @@ def make_api() -> Api:
         ("/deployments", events.router),
         ("/audit", audit.router),
         ("/settings", settings.router),
+        ("/subscriptions", subscriptions.router),
         ("/tokens", token_routes.router),
         ("/users", users.router),
         ("/me", users.me_router),
