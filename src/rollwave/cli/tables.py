@@ -112,6 +112,23 @@ def _active(row: Row) -> str:
     return f"deployment {row['active_deployment']}" if row.get("active_deployment") else ""
 
 
+def _sending(row: Row) -> Text:
+    if not row["enabled"]:
+        return Text(f"{marks.GONE.glyph} disabled", style=marks.GONE.style)
+    if row["failures"]:
+        return Text(f"{marks.BAD.glyph} failing", style=marks.BAD.style)
+    return Text(f"{marks.GOOD.glyph} on", style=marks.GOOD.style)
+
+
+def _arrival(row: Row) -> Text:
+    mark = marks.GOOD if row["arrived"] else marks.BAD
+    return Text(f"{mark.glyph} {'arrived' if row['arrived'] else 'failed'}", style=mark.style)
+
+
+def _about(row: Row) -> str:
+    return ", ".join([*row["groups"], *row["apps"], *row["environments"]]) or "everything"
+
+
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
     {
         "deployments": (
@@ -175,6 +192,23 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
             Column(title="LAST USED", cell=lambda row: age_of(row, "last_used_at") or "never"),
             Column(title="EXPIRES", cell=lambda row: row.get("expires_at") or "never"),
         ),
+        "subscriptions": (
+            Column(title="NAME", cell=lambda row: row["name"]),
+            Column(title="STATE", cell=_sending),
+            Column(title="CHANNEL", cell=lambda row: row["channel"]),
+            Column(title="TO", cell=lambda row: row["address"]),
+            Column(title="TOPICS", cell=lambda row: ", ".join(row["topics"]), is_long=True),
+            Column(title="ABOUT", cell=_about, is_long=True),
+            Column(title="", cell=lambda row: row["disabled_reason"] or row["last_error"], is_long=True),
+        ),
+        "deliveries": (
+            Column(title="WHEN", cell=lambda row: age_of(row, "at")),
+            Column(title="STATE", cell=_arrival),
+            Column(title="DEPLOYMENT", cell=lambda row: str(row["deployment"] or "test"), is_figure=True),
+            Column(title="EVENTS", cell=lambda row: str(row["events"]), is_figure=True),
+            Column(title="ATTEMPT", cell=lambda row: str(row["attempt"]), is_figure=True),
+            Column(title="", cell=lambda row: row["said"], is_long=True),
+        ),
     }
 )
 """By kind, in the plural."""
@@ -184,6 +218,8 @@ _NARROW: Final = MappingProxyType({"deployments": 5, "packages": 5})
 
 EMPTY: Final = MappingProxyType(
     {
+        "subscriptions": "nobody is told yet; `rollwave subscription put NAME -f FILE` changes that",
+        "deliveries": "nothing was sent yet; `rollwave subscription test NAME` does",
         "deployments": "no deployments yet; `rollwave deploy GROUP VERSION` starts one",
         "apps": "no apps yet; `rollwave apply -f FILE` makes them",
         "groups": "no groups yet; `rollwave apply -f FILE` makes them",

@@ -118,6 +118,12 @@ def fleet(api):
     api.on("GET", "tokens", [TOKEN])
     api.on("GET", "audit", [AUDIT])
     api.on("GET", "audit/verify", {"intact": True, "count": 1, "head": "1:ab", "flaws": []})
+    api.on("GET", "subscriptions", [SUBSCRIPTION])
+    api.on("GET", "subscriptions/chat", SUBSCRIPTION)
+    api.on("PUT", "subscriptions/chat", {**SUBSCRIPTION, "secret": "whsec_new"})
+    api.on("DELETE", "subscriptions/chat", lambda _request: httpx.Response(204))
+    api.on("POST", "subscriptions/chat/test", DELIVERY)
+    api.on("GET", "subscriptions/chat/deliveries", [DELIVERY])
     api.on("GET", "users", [USER])
     api.on("GET", "me", {"name": "maria", "token": "ci", "limits": [["operator:shop"], ["admin"]]})
     api.on("POST", "users", {**USER, "invitation": "/invitation/a/b"}, status=201)
@@ -134,7 +140,19 @@ def fleet(api):
         api.on("POST", f"groups/shop-prod/instances/web-01/{verb}", INSTANCE)
     for verb in ("offline", "online"):
         api.on("POST", f"servers/web-01/{verb}", {**SERVER, "instances": [INSTANCE]})
-    for verb in ("approve", "start", "bake", "rollout", "next", "promote", "brake", "resume", "retry", "raise_limit", "abort"):
+    for verb in (
+        "approve",
+        "start",
+        "bake",
+        "rollout",
+        "next",
+        "promote",
+        "brake",
+        "resume",
+        "retry",
+        "raise_limit",
+        "abort",
+    ):
         api.on("POST", f"deployments/12/actions/{verb}", deployment(status="braked"))
     api.on("POST", "deployments/12/actions/rollback", deployment(abort={"reason": "", "rollback_to": "1.4.1"}))
     return api
@@ -148,6 +166,37 @@ def spec_file(tmp_path):
 
 
 _ASK_NOBODY = ("version", "completion")
+SUBSCRIPTION = {
+    "name": "chat",
+    "channel": "slack",
+    "address": "https://hooks.slack.com",
+    "person": None,
+    "language": "en",
+    "topics": ["braked", "failed"],
+    "groups": [],
+    "apps": ["shop"],
+    "environments": [],
+    "enabled": True,
+    "disabled_reason": "",
+    "failures": 2,
+    "failing_since": "2026-01-01T12:00:00Z",
+    "last_error": "status 500",
+    "delivered_at": None,
+}
+DELIVERY = {
+    "id": 1,
+    "message_id": "test_1",
+    "deployment": None,
+    "first_seq": 0,
+    "until_seq": 0,
+    "events": 0,
+    "attempt": 1,
+    "at": "2026-01-01T12:00:00Z",
+    "took_ms": 12,
+    "arrived": True,
+    "said": "status 200",
+}
+
 READS = [
     ("get",),
     ("get", "deployments"),
@@ -167,6 +216,9 @@ READS = [
     ("package", "list"),
     ("package", "show", "shop", "1.4.2"),
     ("token", "list"),
+    ("subscription", "list"),
+    ("subscription", "show", "chat"),
+    ("subscription", "deliveries", "chat"),
     ("audit",),
     ("audit", "verify"),
     ("user", "list"),
@@ -195,6 +247,8 @@ WRITES = [
     ("token", "create", "ci", "--days", "30"),
     ("token", "create", "ci", "--role", "operator:shop", "--role", "viewer", "--owner", "maria"),
     ("token", "revoke", "ci"),
+    ("subscription", "remove", "chat"),
+    ("subscription", "test", "chat"),
     ("approve", "12", "--reason", "ticket 7"),
     ("user", "add", "maria", "--role", "operator:shop"),
     ("user", "change", "maria", "--role", "viewer", "--inactive"),
@@ -254,6 +308,10 @@ _PATHS = [
     "plans",
     "tokens",
     "tokens/ci",
+    "subscriptions",
+    "subscriptions/chat",
+    "subscriptions/chat/test",
+    "subscriptions/chat/deliveries",
     "audit",
     "audit/verify",
     "users",
@@ -706,3 +764,28 @@ def test_a_new_token_gets_the_roles_that_were_asked_for(fleet, cli):
     cli("token", "create", "ci", "--role", "operator:shop/production")
 
     assert fleet.sent() == {"name": "ci", "roles": ["operator:shop/production"]}
+
+
+def test_a_subscription_is_put_as_a_file_says_and_its_secret_is_shown_once(fleet, cli, tmp_path):
+    file = tmp_path / "hook.yaml"
+    file.write_text("channel: webhook\nsettings: {url: https://hooks.example/}\ntopics: [braked]\n")
+
+    result = cli("subscription", "put", "chat", "-f", str(file))
+
+    assert result.code == Exit.OK
+    assert fleet.sent() == {
+        "channel": "webhook",
+        "settings": {"url": "https://hooks.example/"},
+        "topics": ["braked"],
+    }
+    assert "whsec_new" in result.out
+    assert cli("subscription", "put", "chat", "-f", str(tmp_path / "none.yaml")).code != Exit.OK
+    file.write_text("topics: [braked")
+    assert cli("subscription", "put", "chat", "-f", str(file)).code == Exit.USAGE
+
+
+def test_a_test_that_does_not_arrive_fails(api, cli):
+    api.on("POST", "subscriptions/chat/test", {**DELIVERY, "arrived": False, "said": "status 500"})
+    result = cli("subscription", "test", "chat")
+    assert result.code == 1
+    assert "did not arrive: status 500" in result.out
