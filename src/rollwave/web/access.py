@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Q
+from django.http import Http404
 from django.shortcuts import render
 from msgspec import Struct
 
-from rollwave.domain.errors import InvalidValueError
+from rollwave.domain.errors import InvalidValueError, NotFoundError
 from rollwave.store import models
 from rollwave.web.refusals import ForbiddenError
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AnonymousUser, User
     from django.http import HttpRequest, HttpResponseBase
+
+_HIGHEST_ID: Final = 2**63 - 1
+"""Of a row; a database refuses to be asked for a higher one."""
 
 EVERY: Final = "*"
 """All apps, or all environments."""
@@ -188,7 +192,9 @@ def of_group(*, name: str, **_parameters: Any) -> list[Place]:
 
 
 def of_deployment(*, deployment_id: int, **_parameters: Any) -> list[Place]:
-    """For routes about a deployment."""
+    """For routes about a deployment; raises NotFoundError for a number that none can have."""
+    if deployment_id > _HIGHEST_ID:
+        raise NotFoundError(kind="deployment", name=deployment_id)
     return _places(models.Group.objects.filter(deployments=deployment_id))
 
 
@@ -297,6 +303,8 @@ def needs(
             admit(request, principal)
             try:
                 check(principal, permission, where(**parameters))
+            except NotFoundError as error:
+                raise Http404(error.message) from error
             except ForbiddenError as error:
                 return render(request, "people/forbidden.html", {"facts": error.facts}, status=HTTPStatus.FORBIDDEN)
             return view(request, **parameters)

@@ -292,7 +292,7 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read(api, served):
 
 def test_an_unknown_address_and_a_wrong_method_are_told_like_every_error(api, served):
     told(api.http.get("/nope"), 404, "request.unknown_route")
-    told(httpx.get(f"{served.endpoint}/"), 404, "request.unknown_route")
+    told(httpx.get(f"{served.endpoint}/api/nope"), 404, "request.unknown_route")
     response = api.http.delete("/apps")
     assert told(response, 405, "request.method_not_allowed")["facts"]["allowed"] == ["GET"]
     assert response.headers["Allow"] == "GET"

@@ -17,7 +17,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import services
 from rollwave.web.fields import Input, like
-from rollwave.web.refusals import ForbiddenError, LastTokenError, TokenExistsError
+from rollwave.web.refusals import LastTokenError, TokenExistsError
 
 router = Router(tags=["people"])
 
@@ -108,11 +108,11 @@ def own_grants(principal: Principal) -> tuple[access.Grant, ...]:
 
 
 def check_owner(principal: Principal, name: str) -> None:
-    """Return if a token is the principal's own, or they manage everything; raises NotFoundError and ForbiddenError."""
+    """Return if a token is the principal's own, or they manage everything; else there is none: raises NotFoundError."""
     owners = Token.objects.filter(name=name).values_list("owner_id", flat=True)
     if access.may(principal, Permission.MANAGE) or (principal.user_id is not None and principal.user_id in owners):
         return
-    raise ForbiddenError(actor=principal.name, permission=Permission.MANAGE.value)
+    raise NotFoundError(kind="token", name=name, hint=f"none of {principal.name}'s")
 
 
 def shown(row: Token) -> TokenOut:
