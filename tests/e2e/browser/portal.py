@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tests.e2e.browser.served import PASSWORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, StorageState
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -54,6 +54,7 @@ class Portal:
         releases: What the seed began, by name: ``over``, ``braked``, ``waiting``, ``moving``.
         browser: A browser of its own.
         seed: For more of the same.
+        sessions: Of those who have signed in, by name.
     """
 
     endpoint: str
@@ -61,6 +62,7 @@ class Portal:
     releases: dict[str, int]
     browser: Browser
     seed: Seed
+    sessions: dict[str, StorageState] = field(default_factory=dict)
 
     def visitor(self, **options: Any) -> BrowserContext:
         """Return a new window of somebody who has not signed in."""
@@ -68,16 +70,22 @@ class Portal:
         return self.browser.new_context(base_url=self.endpoint, **defaults | options)
 
     def member(self, name: str = "lin.wei", **options: Any) -> BrowserContext:
-        """Return a new window of somebody who has signed in: one of `served.PEOPLE`."""
-        context = self.visitor(**options)
+        """Return a new window of somebody who has signed in: one of `served.PEOPLE`. Each signs in once."""
+        if name not in self.sessions:
+            self.sessions[name] = self._sign_in(name)
+        return self.visitor(storage_state=self.sessions[name], **options)
+
+    def _sign_in(self, name: str) -> StorageState:
+        context = self.visitor()
         page = context.new_page()
         page.goto("/login")
         page.fill("input[name=username]", name)
         page.fill("input[name=password]", PASSWORD)
         page.locator("input[name=password]").press("Enter")
         page.wait_for_url(f"{self.endpoint}/")
-        page.close()
-        return context
+        state = context.storage_state()
+        context.close()
+        return state
 
 
 @contextmanager
