@@ -94,6 +94,10 @@ class Play:
         config: Settings of the release.
         actor: Who asks for everything.
         seed: The same seed plays the same.
+
+    Attributes:
+        id: The release.
+        begun: How often a target began.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Play:
         self.clock = SystemClock()
         self.releases = Releases(DjangoStore())
         self.actor = actor
+        self.begun = 0
         self._random = random.Random(seed)
         self._claims: dict[int, Claim] = {}
         self._places: dict[int, int] = {}
@@ -130,6 +135,7 @@ class Play:
         flying = {one.instance_id for one in state.targets.values() if one.standing is Standing.IN_FLIGHT}
         self._places = {one: place for one, place in self._places.items() if one in flying}
         begun = flying - self._places.keys()
+        self.begun += len(begun)
         for one in begun:
             self._places[one] = 4 if state.targets[one].entry is Entry.BAKE else 0
         self._record(state, [self._seen(state, one, CHAIN[self._places[one]], Progress.RUNNING) for one in begun])

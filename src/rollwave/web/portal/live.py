@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Final
 
+from django.db import connection
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
@@ -57,6 +58,8 @@ def events(request: HttpRequest, deployment_id: int) -> HttpResponse | Streaming
         return HttpResponseBadRequest(f"since is {given!r}, not a number")
     if not Deployment.objects.filter(id=deployment_id).exists():
         raise Http404
+    # The stream lasts as long as the page is open, and reads through others: it needs no connection of its own.
+    connection.close()
     return StreamingHttpResponse(
         _followed(deployment_id, int(given)), content_type="text/event-stream", headers=_NOT_KEPT
     )

@@ -107,7 +107,7 @@ class ReleasePage extends HTMLElement {
 
         if (model) {
             this.figures.draw(model);
-            this.ribbon.draw(model);
+            this.ribbon.draw(model, this.grid.palette?.colors ?? []);
         }
     }
 

@@ -1,5 +1,4 @@
 import { CELLS, Cell } from "./model.js";
-import { Palette } from "./palette.js";
 
 /** In which order the states of a batch stand in its part of the ribbon: what is over first. */
 const ORDER = [
@@ -25,8 +24,11 @@ export class Ribbon {
         this.canvas = canvas;
     }
 
-    /** @param {import("./model.js").Model} model */
-    draw(model) {
+    /**
+     * @param {import("./model.js").Model} model
+     * @param {string[]} colors of each state
+     */
+    draw(model, colors) {
         const scale = window.devicePixelRatio || 1;
         const width = Math.round(this.canvas.clientWidth * scale);
         const height = Math.round(6 * scale);
@@ -36,10 +38,13 @@ export class Ribbon {
             return;
         }
 
-        this.canvas.width = width;
-        this.canvas.height = height;
+        if (this.canvas.width !== width || this.canvas.height !== height) {
+            this.canvas.width = width;
+            this.canvas.height = height;
+        } else {
+            context.clearRect(0, 0, width, height);
+        }
 
-        const { colors } = new Palette(getComputedStyle(this.canvas), scale);
         const gap = Math.min(2 * scale, width / model.sizes.length / 4);
         const room = width - gap * (model.sizes.length - 1);
         let x = 0;

@@ -41,6 +41,7 @@ export class TargetGrid extends HTMLElement {
 
     #isAllDirty = true;
     #frame = 0;
+    #timer = 0;
     #at = -1;
     #picked = -1;
     #open = -1;
@@ -421,8 +422,12 @@ export class TargetGrid extends HTMLElement {
             }
         }
 
-        if (this.#flashes.size) {
-            this.#wake();
+        if (this.#flashes.size && !this.#timer) {
+            // Not with every frame: it fades in few steps, and whoever watches for hours pays for each.
+            this.#timer = window.setTimeout(() => {
+                this.#timer = 0;
+                this.#wake();
+            }, length / STEPS / 2);
         }
     }
 
