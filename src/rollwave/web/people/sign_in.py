@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
-_PASSWORDS = "django.contrib.auth.backends.ModelBackend"
+PASSWORDS = "django.contrib.auth.backends.ModelBackend"
 
 
 class SignIn(views.LoginView):
@@ -87,7 +87,7 @@ class Invitation(views.PasswordResetConfirmView):
 
     template_name = "people/invitation.html"
     post_reset_login = True
-    post_reset_login_backend = _PASSWORDS
+    post_reset_login_backend = PASSWORDS
     success_url = reverse_lazy("portal:overview")
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -137,7 +137,7 @@ def welcome(request: HttpRequest, code: str) -> HttpResponseBase:
         file.unlink(missing_ok=True)
         if user is None:
             return HttpResponseRedirect("/login")
-        login(request, user, backend=_PASSWORDS)
+        login(request, user, backend=PASSWORDS)
         note_sign_in(request, user, how="first account")
         return HttpResponseRedirect("/")
     return render(request, "people/welcome.html", {"form": form}, status=422 if form.errors else 200)

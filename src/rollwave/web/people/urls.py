@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rollwave.web.access import Permission, needs
-from rollwave.web.people import pages, sign_in
+from rollwave.web.people import pages, sign_in, sso
 
 app_name = "people"
 
@@ -14,6 +14,8 @@ urlpatterns = [
     path("logout", sign_in.SignOut.as_view(), name="logout"),
     path("welcome/<str:code>", sign_in.welcome, name="welcome"),
     path("invitation/<uidb64>/<token>", sign_in.Invitation.as_view(), name="invitation"),
+    path("sso", sso.start, name="sso"),
+    path("sso/callback", sso.callback, name="sso_callback"),
     path("account", pages.account, name="account"),
     path("account/password", needs(Permission.VIEW)(sign_in.Password.as_view()), name="password"),
     path("users", pages.users, name="users"),
