@@ -33,6 +33,7 @@ def sights(portal: Portal) -> Mapping[str, str]:
         "audit": "/audit",
         "audit-wrong": "/audit?since=yesterday",
         "settings": "/settings",
+        "notifications": "/notifications",
         "search": "/search?q=shop",
         "missing": "/groups/nothing",
         "users": "/users",

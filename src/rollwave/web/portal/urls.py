@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from rollwave.web.portal import audit, fleet, history, overview, packages, search, settings, starting, theme
+from rollwave.web.portal import (
+    audit,
+    fleet,
+    history,
+    notifications,
+    overview,
+    packages,
+    search,
+    settings,
+    starting,
+    theme,
+)
 
 app_name = "portal"
 
@@ -27,6 +38,10 @@ urlpatterns = [
     path("packages/<str:app>/<str:version>", packages.show_one, name="package"),
     path("audit", audit.show, name="audit"),
     path("settings", settings.show, name="settings"),
+    path("notifications", notifications.show, name="notifications"),
+    path("notifications/<str:name>", notifications.show_one, name="notification"),
+    path("notifications/<str:name>/test", notifications.test, name="notification-test"),
+    path("notifications/<str:name>/removal", notifications.remove, name="notification-removal"),
     path("search", search.show, name="search"),
     path("preferences/theme", theme.choose, name="theme"),
     path("preferences/language", set_language, name="language"),
