@@ -29,6 +29,7 @@ _NOUNS: Final = (
     "host",
     "serve",
     "token",
+    "settings",
     "subscription",
     "user",
     "completion",
