@@ -110,7 +110,7 @@ def write(folder: Path, updates: int) -> None:
     play = Play(
         GROUP,
         PackageRef(id=package.pk, version=package.version),
-        config=DeploymentConfig(prestage=False, max_unavailable_percent=5, canary_count=16),
+        config=DeploymentConfig(prestage=False, max_unavailable_percent=10, canary_count=16),
     )
     play.finish()
     play.act(cmd.Bake)

@@ -24,7 +24,7 @@ export class TargetGrid extends HTMLElement {
     /** @type {Layout | null} */
     #layout = null;
 
-    /** @type {{layout: Layout, began: number} | null} what a resize comes from */
+    /** @type {{layout: Layout, began: number, picture: OffscreenCanvas | null} | null} what a resize comes from */
     #from = null;
 
     /** @type {Map<number, number>} when a place changed, and how bright it was drawn last */
@@ -111,7 +111,7 @@ export class TargetGrid extends HTMLElement {
             this.#running = running;
 
             if (this.#layout && !this.#isStill && !this.#isSmall) {
-                this.#from = { layout: this.#layout, began: now };
+                this.#from = { layout: this.#layout, began: now, picture: null };
             }
 
             this.#measure();
@@ -368,30 +368,19 @@ export class TargetGrid extends HTMLElement {
             return;
         }
 
-        if (this.#from) {
-            const passed = (now - this.#from.began) / duration(this, "--resize");
-
-            if (passed < 1) {
-                this.#drawBetween(this.#from.layout, layout, ease(Math.max(0, passed)));
-                this.#wake();
-                return;
-            }
-
-            this.#from = null;
-            this.#isAllDirty = true;
+        if (this.#from && this.#resize(this.#from, now)) {
+            this.#wake();
+            return;
         }
 
         this.#fade(now);
 
         if (this.#isAllDirty) {
             this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-
-            for (let place = 0; place < model.total; place += 1) {
-                this.#drawCell(place, false);
-            }
+            this.#drawAll(this.context);
         } else {
             for (const place of this.#dirty) {
-                this.#drawCell(place, true);
+                this.#drawCell(this.context, place, true);
             }
         }
 
@@ -422,20 +411,27 @@ export class TargetGrid extends HTMLElement {
             }
         }
 
-        if (this.#flashes.size && !this.#timer) {
-            // Not with every frame: it fades in few steps, and whoever watches for hours pays for each.
-            this.#timer = window.setTimeout(() => {
-                this.#timer = 0;
-                this.#wake();
-            }, length / STEPS / 2);
+        // Not with every frame: it fades in few steps, and whoever watches for hours pays for each. While there are
+        // changes they bring the next step along.
+        window.clearTimeout(this.#timer);
+        this.#timer = this.#flashes.size ? window.setTimeout(() => this.#wake(), length / STEPS) : 0;
+    }
+
+    /** @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context */
+    #drawAll(context) {
+        const total = this.#model?.total ?? 0;
+
+        for (let place = 0; place < total; place += 1) {
+            this.#drawCell(context, place, false);
         }
     }
 
     /**
+     * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
      * @param {number} place
      * @param {boolean} clears
      */
-    #drawCell(place, clears) {
+    #drawCell(context, place, clears) {
         const model = /** @type {import("./model.js").Model} */ (this.#model);
         const layout = /** @type {Layout} */ (this.#layout);
         const batch = model.batchOf(place);
@@ -449,10 +445,10 @@ export class TargetGrid extends HTMLElement {
         const sprite = this.palette?.sprite(state, pitch, this.#steps.get(place) ?? 0, this.#isFaded(state));
 
         if (clears) {
-            this.context?.clearRect(x, y, pitch, pitch);
+            context.clearRect(x, y, pitch, pitch);
         }
         if (sprite) {
-            this.context?.drawImage(sprite, x, y);
+            context.drawImage(sprite, x, y);
         }
     }
 
@@ -462,32 +458,46 @@ export class TargetGrid extends HTMLElement {
     }
 
     /**
-     * @param {Layout} from
-     * @param {Layout} to
-     * @param {number} part
+     * Draw a moment between two layouts; return false once the new one is reached. Ten thousand cells are drawn once,
+     * and then only a picture of each column, from where it was to where it will be.
+     *
+     * @param {{layout: Layout, began: number, picture: OffscreenCanvas | null}} from
+     * @param {number} now
      */
-    #drawBetween(from, to, part) {
+    #resize(from, now) {
         const model = /** @type {import("./model.js").Model} */ (this.#model);
+        const layout = /** @type {Layout} */ (this.#layout);
         const context = /** @type {CanvasRenderingContext2D} */ (this.context);
-        const canvas = /** @type {HTMLCanvasElement} */ (this.canvas);
-        let place = 0;
+        const { width, height } = context.canvas;
+        const passed = (now - from.began) / duration(this, "--resize");
 
-        context.clearRect(0, 0, canvas.width, canvas.height);
-
-        for (let batch = 0; batch < model.sizes.length; batch += 1) {
-            for (let index = 0; index < model.sizes[batch]; index += 1, place += 1) {
-                const [x1, y1, p1] = from.at(batch, index);
-                const [x2, y2, p2] = to.at(batch, index);
-                const side = (p1 + (p2 - p1) * part) * 0.84;
-                const state = model.states[place];
-
-                context.globalAlpha = this.#isFaded(state) ? 0.14 : 1;
-                context.fillStyle = this.palette?.colors[state] ?? "";
-                context.fillRect(x1 + (x2 - x1) * part, y1 + (y2 - y1) * part, side, side);
-            }
+        if (!from.picture || from.picture.width !== width || this.#isAllDirty) {
+            from.picture = new OffscreenCanvas(width, height);
+            this.#drawAll(/** @type {OffscreenCanvasRenderingContext2D} */ (from.picture.getContext("2d")));
+            this.#isAllDirty = false;
+            this.#dirty.clear();
         }
 
-        context.globalAlpha = 1;
+        context.clearRect(0, 0, width, height);
+
+        if (passed >= 1) {
+            context.drawImage(from.picture, 0, 0);
+            this.#from = null;
+
+            return false;
+        }
+
+        const part = ease(Math.max(0, passed));
+
+        for (let batch = 0; batch < model.sizes.length; batch += 1) {
+            const [was, is] = [from.layout.columns[batch], layout.columns[batch]];
+            const [before, after] = [was.columns * was.pitch, is.columns * is.pitch];
+            const x = was.x + (is.x - was.x) * part;
+
+            context.drawImage(from.picture, is.x, 0, after, height, x, 0, before + (after - before) * part, height);
+        }
+
+        return true;
     }
 
     /** @param {number} place */
