@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.utils import translation
 
 from rollwave.words.language import Language, asked_for, language_of
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
 
 
 def language_asked(request: HttpRequest) -> Language:
-    """Return what a client of the API wants to read, by its ``Accept-Language``; English where it does not say."""
-    return asked_for(request.headers.get("Accept-Language"))
+    """
+    Return what whoever asks wants to read: what was chosen in the portal, else what ``Accept-Language`` says.
+
+    English where neither says anything.
+    """
+    chosen = language_of(request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME, ""))
+    return chosen or asked_for(request.headers.get("Accept-Language"))
 
 
 def language_shown() -> Language:

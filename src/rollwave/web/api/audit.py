@@ -22,7 +22,9 @@ from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time
 from rollwave.web.json_text import encode
+from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError
+from rollwave.words.language import Language
 from rollwave.words.story import Names, sentence
 
 router = Router(tags=["audit"])
@@ -83,7 +85,7 @@ def read_audit(
 
     *subject* is the beginning of a subject, or the name of a group: then everything that was done to its deployments.
     """
-    return shown(list(selected(principal_of(request), wanted)[:limit]))
+    return shown(list(selected(principal_of(request), wanted)[:limit]), language_asked(request))
 
 
 @router.get(
@@ -136,12 +138,12 @@ def selected(principal: Principal, wanted: Wanted) -> QuerySet[AuditEntry]:
     return rows
 
 
-def shown(rows: Sequence[AuditEntry]) -> list[AuditOut]:
-    """Return entries with their sentences."""
+def shown(rows: Sequence[AuditEntry], language: Language = Language.ENGLISH) -> list[AuditOut]:
+    """Return entries with their sentences, in *language* where they are of a release."""
     told = {row.seq: decisions.fact_of(row.data["kind"], row.data["fact"]) for row in rows if "fact" in row.data}
     named = {one for fact in told.values() if isinstance(fact, facts.BakeApproved) for one, _ in fact.attempts}
     places = Instance.objects.filter(id__in=named).values_list("id", "server__name", "port")
-    names = Names({instance_id: f"{server}:{port}" for instance_id, server, port in places})
+    names = Names({instance_id: f"{server}:{port}" for instance_id, server, port in places}, language)
     return [
         AuditOut(
             **{name: getattr(row, name) for name in _COLUMNS},

@@ -145,18 +145,24 @@ _PLAN_ERRORS = (
 
 
 @router.get("", auth=needs(Permission.VIEW), response=answers(InvalidRequestError, ok=list[DeploymentBrief]))
-def list_deployments(
+def list_deployments(  # noqa: PLR0917  # query parameters, told apart by their names
     request: HttpRequest,
     group: str | None = None,
+    app: str | None = None,
+    version: str | None = None,
     active: bool | None = None,  # noqa: FBT001  # a query parameter
     before: int | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
 ) -> list[DeploymentBrief]:
-    """List deployments, the newest first; *before* an id for the next page."""
+    """List deployments, the newest first: of a group, an app, to a version; *before* an id for the next page."""
     seen = within(principal_of(request), Permission.VIEW, app="group__app__name", environment="group__environment")
     rows = _rows().filter(seen)
     if group is not None:
         rows = rows.filter(group__name=group)
+    if app is not None:
+        rows = rows.filter(group__app__name=app)
+    if version is not None:
+        rows = rows.filter(goal__version=version)
     if active is not None:
         rows = rows.exclude(phase__in=FINAL_PHASES) if active else rows.filter(phase__in=FINAL_PHASES)
     if before is not None:

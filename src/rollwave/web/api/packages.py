@@ -7,6 +7,7 @@ from typing import Annotated, Any, BinaryIO, cast
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Header, Router, Status
 from pydantic import Field
@@ -51,16 +52,14 @@ class PackageOut(Output):
 @router.get("", auth=needs(Permission.VIEW), response=answers(ok=list[PackageOut]))
 def list_packages(request: HttpRequest, app: str | None = None) -> list[PackageOut]:
     """List packages, the newest first."""
-    seen = within(principal_of(request), Permission.VIEW, app="app__name")
-    rows = Package.objects.filter(seen).select_related("app")
-    return [_shown(row) for row in (rows if app is None else rows.filter(app__name=app))]
+    return [shown(row) for row in seen(request, app=app)]
 
 
 @router.get("/{app}/{version}", auth=needs(Permission.VIEW, of_app), response=answers(NotFoundError, ok=PackageOut))
 def read_package(request: HttpRequest, app: str, version: str) -> PackageOut:
     """Read one package."""
     del request
-    return _shown(_row(app, version))
+    return shown(_row(app, version))
 
 
 @router.put(
@@ -118,7 +117,7 @@ def put_package(  # noqa: PLR0917  # path and headers, told apart by their names
         key_id=key_id,
     )
     is_new = _record(owner, package, actor=actor_of(request))
-    return Status(201 if is_new else 200, _shown(_row(app, version)))
+    return Status(201 if is_new else 200, shown(_row(app, version)))
 
 
 @router.get(
@@ -198,7 +197,15 @@ def _row(app: str, version: str) -> Package:
     return cast("Package", found(row, kind="package", name=f"{app} {version}"))
 
 
-def _shown(row: Package) -> PackageOut:
+def seen(request: HttpRequest, *, app: str | None) -> QuerySet[Package]:
+    """Return the rows of the packages that whoever asks may see, the newest first."""
+    visible = within(principal_of(request), Permission.VIEW, app="app__name")
+    rows = Package.objects.filter(visible).select_related("app")
+    return rows if app is None else rows.filter(app__name=app)
+
+
+def shown(row: Package) -> PackageOut:
+    """Return a package as the API shows it."""
     manifest = bytes(row.manifest)
     facts = Manifest.parse(manifest)
     provenance = {"commit": facts.provenance.commit, "branch": facts.provenance.branch, "build": facts.provenance.build}

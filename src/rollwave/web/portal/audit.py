@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rollwave.web.access import Permission, may, principal_of
 from rollwave.web.api import audit
+from rollwave.web.language import language_shown
 from rollwave.web.portal.page import page
 from rollwave.web.portal.words import wrong
 
@@ -27,7 +28,8 @@ def show(request: HttpRequest) -> HttpResponse:
     given = {name: request.GET.get(name, "").strip() for name in ("subject", "actor", "since", "before")}
     errors: dict[str, str] = {}
     wanted = _wanted(given, errors)
-    found = audit.shown(list(audit.selected(principal_of(request), wanted)[: _PAGE + 1])) if wanted else []
+    rows = list(audit.selected(principal_of(request), wanted)[: _PAGE + 1]) if wanted else []
+    found = audit.shown(rows, language_shown())
     filters = {name: value for name, value in given.items() if value and name != "before"}
     return render(
         request,

@@ -54,7 +54,7 @@ def show_app(request: HttpRequest, name: str) -> HttpResponse:
     """Show one app: its groups and its packages."""
     app = apps.read_app(request, name)
     of_the_app = [_figures(one) for one in groups.list_groups(request) if one.app == name]
-    pushed = packages.list_packages(request, app=name)[:_RECENT]
+    pushed = [packages.shown(one) for one in packages.seen(request, app=name)[:_RECENT]]
     return render(request, "portal/app.html", {"app": app, "groups": of_the_app, "packages": pushed})
 
 

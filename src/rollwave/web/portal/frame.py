@@ -10,10 +10,14 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from msgspec import Struct
 
+from rollwave.store.models import FINAL_PHASES, Deployment
+from rollwave.web.access import Permission, may, may_somewhere, principal_of_user, within
 from rollwave.web.portal.theme import Theme, theme_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from rollwave.web.access import Principal
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -25,12 +29,14 @@ class Link(Struct, frozen=True, kw_only=True):
         label: What it says.
         icon: Name of its icon, for the menu of small screens.
         prefixes: Beginnings of the addresses that belong to it.
+        permission: What it takes; whoever lacks it is not shown the entry.
     """
 
     name: str
     label: Any
     icon: str
     prefixes: tuple[str, ...] = ()
+    permission: Permission = Permission.VIEW
 
     def is_current(self, path: str) -> bool:
         """Return whether the page at *path* belongs to it."""
@@ -53,6 +59,7 @@ NAVIGATION: Final = (
         label=_("Settings"),
         icon="settings",
         prefixes=("/settings", "/users", "/tokens", "/notifications"),
+        permission=Permission.MANAGE,
     ),
 )
 
@@ -68,14 +75,40 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     theme = theme_of(request)
     icon, label = _THEMES[theme]
     return {
-        "navigation": SimpleLazyObject(lambda: _navigation(request.path)),
+        "navigation": SimpleLazyObject(lambda: _navigation(request)),
         "theme": {"now": theme.value, "next": theme.following.value, "icon": icon, "label": label},
+        "may_manage": SimpleLazyObject(lambda: _may_manage(request)),
         "is_chinese": (get_language() or "").startswith("zh"),
     }
 
 
-def _navigation(path: str) -> list[dict[str, Any]]:
+def _who(request: HttpRequest) -> Principal | None:
+    return getattr(request, "principal", None) or principal_of_user(request.user)
+
+
+def _may_manage(request: HttpRequest) -> bool:
+    principal = _who(request)
+    return principal is not None and may(principal, Permission.MANAGE)
+
+
+def _navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    principal = _who(request)
+    if principal is None:
+        return []
     return [
-        {"url": reverse(link.name), "label": link.label, "icon": link.icon, "current": link.is_current(path)}
+        {
+            "url": reverse(link.name),
+            "label": link.label,
+            "icon": link.icon,
+            "current": link.is_current(request.path),
+            "count": _active_count(principal) if link.name == "portal:deployments" else 0,
+        }
         for link in NAVIGATION
+        if may_somewhere(principal, link.permission)
     ]
+
+
+def _active_count(principal: Principal) -> int:
+    """Return how many releases are not over, of those that *principal* may see."""
+    seen = within(principal, Permission.VIEW, app="group__app__name", environment="group__environment")
+    return Deployment.objects.filter(seen).exclude(phase__in=FINAL_PHASES).count()

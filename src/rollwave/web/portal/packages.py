@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.core.paginator import Paginator
 from django.db.models import Count
@@ -16,19 +16,24 @@ from rollwave.web.portal.page import MOST_ROWS, number_asked, page
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
+_RECENT: Final = 20
+
 
 @page(Permission.VIEW)
 def show(request: HttpRequest) -> HttpResponse:
     """Show the packages of all apps, or of one, the newest first."""
     app = request.GET.get("app") or None
-    shown = Paginator(packages.list_packages(request, app=app), MOST_ROWS).get_page(number_asked(request, "page"))
+    shown = Paginator(packages.seen(request, app=app), MOST_ROWS).get_page(number_asked(request, "page"))
     running = _running(request)
     return render(
         request,
         "portal/packages.html",
         {
             "packages": shown,
-            "rows": [{"package": one, "running": running.get((one.app, one.version), 0)} for one in shown],
+            "rows": [
+                {"package": packages.shown(one), "running": running.get((one.app.name, one.version), 0)}
+                for one in shown
+            ],
             "app": app or "",
             "apps": [one.name for one in apps.list_apps(request)],
         },
@@ -41,14 +46,13 @@ def show_one(request: HttpRequest, app: str, version: str) -> HttpResponse:
     package = packages.read_package(request, app, version)
     seen = within(principal_of(request), Permission.VIEW, app="group__app__name", environment="group__environment")
     there = Instance.objects.filter(seen, group__app__name=app, version=version).order_by()
-    listed = deployments.list_deployments(request, limit=1_000)
     return render(
         request,
         "portal/package.html",
         {
             "package": package,
             "places": there.values("group__name").annotate(count=Count("id")).order_by("group__name"),
-            "releases": [one for one in listed if one.app == app and one.goal_version == version][:20],
+            "releases": deployments.list_deployments(request, app=app, version=version, limit=_RECENT),
             "may_release": may_somewhere(principal_of(request), Permission.OPERATE),
         },
     )

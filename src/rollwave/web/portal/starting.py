@@ -96,7 +96,7 @@ def _shown(plan: PlanOut) -> dict[str, Any]:
         "active": active,
         "total": total,
         "seconds": seconds,
-        "is_rollback": plan.kind == Kind.ROLLBACK.value,
+        "waits_for_approval": bool(plan.config.get("requires_approval")) and plan.kind != Kind.ROLLBACK.value,
         "sites": Counter(sites.values()).most_common(),
         "excluded": Counter(reason for one in plan.excluded for reason in one.reasons).most_common(),
         "batches": [
