@@ -209,9 +209,9 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
         if is_new or row.channel != wanted.channel:
             raise InvalidValueError(field="settings", value=None, expected=f"how to reach {wanted.channel}")
         return ""
-    given, made = dict(wanted.settings), ""
+    given, made = completed(row, wanted.channel, wanted.settings), ""
     if wanted.channel == "webhook" and not given.get("secret"):
-        given["secret"] = _kept_secret(row) or (made := "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+        given["secret"] = made = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     try:
         config = read_config(wanted.channel, given)
     except ValueError as error:
@@ -222,8 +222,14 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
     return made
 
 
-def _kept_secret(row: Subscription) -> str:
-    if row.channel != "webhook" or not row.sealed:
+def completed(row: Subscription | None, channel: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *settings* with the secret of the webhook that it was until now, where they name none."""
+    kept = "" if settings.get("secret") or channel != "webhook" else _kept_secret(row)
+    return {**settings, **({"secret": kept} if kept else {})}
+
+
+def _kept_secret(row: Subscription | None) -> str:
+    if row is None or row.channel != "webhook" or not row.sealed:
         return ""
     try:
         config = from_sealed(unseal(row.sealed))

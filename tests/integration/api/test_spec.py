@@ -205,3 +205,57 @@ def test_ten_thousand_instances(api, make_shop):
     assert len(api.get(f"/deployments/{deployment}/targets")) == 10_000
     assert len(api.get(f"/groups/{shop.name}")["instances"]) == 10_000
     shop.act(deployment, "abort")
+
+
+def test_subscriptions_of_teams_are_a_part_of_a_spec(api, shop):
+    """Made, changed and left alone like everything else; what is secret of them is shown by nobody."""
+    secret = "whsec_" + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    one = {
+        "name": f"{shop.name}-hook",
+        "channel": "webhook",
+        "settings": {"url": "https://hooks.example/s3cr3t", "secret": secret},
+        "topics": ["braked"],
+        "groups": [shop.name],
+    }
+    spec = {"subscriptions": [one]}
+    dry = api.post("/spec", {"spec": spec, "dry_run": True})
+    assert summary(dry) == {("create", "subscription")}
+    api.get(f"/subscriptions/{one['name']}", 404)
+
+    made = api.post("/spec", {"spec": spec})
+    assert api.get(f"/subscriptions/{one['name']}")["groups"] == [shop.name]
+    assert summary(api.post("/spec", {"spec": spec})) == {("unchanged", "subscription")}
+    one["settings"]["url"] = "https://hooks.example/other"
+    one["topics"] = ["failed"]
+    changed = api.post("/spec", {"spec": spec})
+    assert changed[0]["changes"] == {
+        "settings": {"from": "(as before)", "to": "(changed)"},
+        "topics": {"from": ["braked"], "to": ["failed"]},
+    }
+    del one["settings"]["secret"]  # the one that the receiver knows is kept
+    assert summary(api.post("/spec", {"spec": spec})) == {("unchanged", "subscription")}
+    for shown in (dry, made, changed, api.http.get(f"/audit?subject=subscription/{one['name']}").json()):
+        assert secret not in str(shown)
+        assert "s3cr3t" not in str(shown)
+
+
+def test_what_is_wrong_with_a_subscription_is_told_with_its_place_and_without_its_secret(api, shop):
+    spec = {
+        "subscriptions": [
+            {"name": "a", "channel": "webhook", "settings": {"url": "https://x.example/"}, "topics": ["braked"]},
+            {"name": "b", "channel": "slack", "topics": []},
+            {"name": "c", "channel": "slack", "settings": {"url": "s3cr3t"}, "topics": ["failed"], "groups": ["none"]},
+            {"name": "d", "channel": "pigeon", "topics": ["weather"]},
+        ]
+    }
+    found = problems(api, spec)
+    assert set(found) == {
+        "subscriptions[0].settings",
+        "subscriptions[1].topics",
+        "subscriptions[1].settings",
+        "subscriptions[2].settings",
+        "subscriptions[2].groups[0]",
+        "subscriptions[3].channel",
+        "subscriptions[3].topics[0]",
+    }
+    assert "s3cr3t" not in str(found)

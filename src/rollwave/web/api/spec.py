@@ -30,7 +30,7 @@ class ChangeOut(Output):
     """What becomes of one thing."""
 
     action: str = Field(description="create, update, delete or unchanged.")
-    kind: str = Field(description="app, server, group or instance.")
+    kind: str = Field(description="app, server, group, instance or subscription.")
     name: str
     changes: dict[str, Any] = Field(description="Each changed field, with `from` and `to`; or a `note`.")
 

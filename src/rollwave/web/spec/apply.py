@@ -13,6 +13,7 @@ from rollwave.web.access import check as check_access
 from rollwave.web.context import services
 from rollwave.web.fleet import look_again
 from rollwave.web.refusals import InvalidSpecError
+from rollwave.web.spec import subscriptions
 from rollwave.web.spec.changes import Change, Do, changes
 from rollwave.web.spec.check import check
 from rollwave.web.spec.format import parse
@@ -45,7 +46,12 @@ def apply_spec(document: Any, *, prune: bool, dry_run: bool, principal: Principa
         alone("apply")
         decided, inventory = _decided(document, prune=prune)
         check_access(principal, Permission.MANAGE, _touched(decided, inventory))
-        return decided, _write(decided, inventory, actor=principal.name, now=rollwave.clock.now())
+        active = _write(decided, inventory, actor=principal.name, now=rollwave.clock.now())
+        # Last, for they may name what has come to be just now.
+        for change in decided:
+            if change.kind == "subscription" and change.do is not Do.UNCHANGED:
+                subscriptions.write(change, principal)
+        return decided, active
 
     decided, active = in_transaction(apply)
     look_again(active)
@@ -56,8 +62,9 @@ def _decided(document: Any, *, prune: bool) -> tuple[list[Change], Inventory]:
     spec, problems = parse(document)
     rollwave = services()
     inventory = read(executors=frozenset(rollwave.executors), balancers=frozenset(rollwave.balancers))
-    decided = changes(spec, inventory, prune=prune)
-    problems += check(spec, inventory, decided) if spec.mentioned else []
+    decided = [*changes(spec, inventory, prune=prune), *subscriptions.changes(spec, inventory)]
+    if spec.mentioned:
+        problems += [*check(spec, inventory, decided), *subscriptions.check(spec, inventory)]
     if problems:
         raise InvalidSpecError(problems)
     return decided, inventory
@@ -65,7 +72,7 @@ def _decided(document: Any, *, prune: bool) -> tuple[list[Change], Inventory]:
 
 def _write(decided: Collection[Change], inventory: Inventory, *, actor: str, now: datetime) -> list[int]:
     """Do everything; return the deployments that have to look again."""
-    todo = [change for change in decided if change.do is not Do.UNCHANGED]
+    todo = [change for change in decided if change.do is not Do.UNCHANGED and change.kind != "subscription"]
     active: set[int] = set()
     # New servers may be thousands, and a thousand statements are a long time for all others who want to write.
     Server.objects.bulk_create(
@@ -105,6 +112,8 @@ def _touched(decided: Collection[Change], inventory: Inventory) -> Iterator[Plac
             yield homes[change.name]
         elif change.place:
             yield homes[change.place.group]
+        elif change.kind == "subscription":
+            yield from subscriptions.places(change, inventory)
 
 
 def _is(change: Change, kind: str, do: Do) -> bool:

@@ -32,12 +32,13 @@ class Change:
 
     Attributes:
         do: What.
-        kind: app, server, group or instance.
+        kind: app, server, group, instance or subscription.
         name: Its name.
         values: The columns to write; for an update only those that differ.
         before: Their values before an update.
         note: Why nothing happens where somebody might expect it.
         place: Of an instance.
+        wanted: Of a subscription: all of it, secrets included; never shown.
     """
 
     do: Do
@@ -47,6 +48,7 @@ class Change:
     before: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     place: Place | None = None
+    wanted: object = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the API shows it: each field with what it was and what it becomes."""

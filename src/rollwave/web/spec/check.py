@@ -32,7 +32,7 @@ def check(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> list[P
 
 
 def _doubled(spec: Spec) -> Iterator[Problem]:
-    for placed in (spec.apps, spec.servers, spec.groups):
+    for placed in (spec.apps, spec.servers, spec.groups, spec.subscriptions):
         seen: dict[str, str] = {}
         for one in placed:
             first = seen.setdefault(one.item.name, one.path)

@@ -5,8 +5,11 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from rollwave.web.fields import AppName, Flag, Input, Port, Settings, like, whole
+from rollwave.notify.config import KINDS
+from rollwave.ports.notifier import Topic
+from rollwave.web.fields import AppName, Flag, Input, Port, Settings, like, one_of, whole
 from rollwave.web.problems import Problem, did_you_mean, problems_of
+from rollwave.words.language import Language
 
 Item = TypeVar("Item", bound=Input)
 
@@ -83,6 +86,22 @@ class GroupSpec(Input):
     instances: list[Annotated[InstanceSpec, BeforeValidator(_named)]] = Field(default_factory=list)
 
 
+class SubscriptionSpec(Input):
+    """A subscription of a team."""
+
+    name: Name
+    channel: Annotated[str, like("|".join(KINDS), f"one of {', '.join(KINDS)}")]
+    settings: dict[str, Any] | None = None
+    """None leaves them as they are."""
+    language: Annotated[Language, one_of(Language)] = Language.ENGLISH
+    topics: list[Annotated[Topic, one_of(Topic)]]
+    groups: list[Name] = Field(default_factory=list)
+    apps: list[AppName] = Field(default_factory=list)
+    environments: list[Name] = Field(default_factory=list)
+    enabled: Flag | None = None
+    """None leaves it to whoever switches it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placed(Generic[Item]):
     """An item of the spec and where it stands, for example ``groups[1]``."""
@@ -97,24 +116,30 @@ class Spec:
     What could be read of a spec.
 
     Attributes:
-        apps, servers, groups: Items that are well-formed by themselves.
+        apps, servers, groups, subscriptions: Items that are well-formed by themselves.
         mentioned: By section, the names of all items, well-formed or not: to refer to one is no mistake of its own.
     """
 
     apps: tuple[Placed[AppSpec], ...]
     servers: tuple[Placed[ServerSpec], ...]
     groups: tuple[Placed[GroupSpec], ...]
+    subscriptions: tuple[Placed[SubscriptionSpec], ...]
     mentioned: dict[str, frozenset[str]]
 
 
-_SECTIONS: Final[dict[str, type[Input]]] = {"apps": AppSpec, "servers": ServerSpec, "groups": GroupSpec}
+_SECTIONS: Final[dict[str, type[Input]]] = {
+    "apps": AppSpec,
+    "servers": ServerSpec,
+    "groups": GroupSpec,
+    "subscriptions": SubscriptionSpec,
+}
 
 
 def parse(document: Any) -> tuple[Spec, list[Problem]]:
     """Return what a document says, and everything that is wrong with its form."""
     if not isinstance(document, dict):
-        problem = Problem(path="", value=document, message="a spec is a mapping with apps, servers and groups")
-        return Spec(apps=(), servers=(), groups=(), mentioned={}), [problem]
+        problem = Problem(path="", value=document, message=f"a spec is a mapping with {', '.join(_SECTIONS)}")
+        return Spec(apps=(), servers=(), groups=(), subscriptions=(), mentioned={}), [problem]
     problems = [
         Problem(path=str(key), value=None, message=f"{key} is not a known key{did_you_mean(key, _SECTIONS)}")
         for key in document

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rollwave.store.models import FINAL_PHASES, App, Deployment, Group, Instance, Server
+from rollwave.store.models import FINAL_PHASES, App, Deployment, Group, Instance, Server, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ class Inventory:
         instances: Ids by place.
         active: The deployment that is not over, by group.
         used: Groups that have ever had a deployment.
+        subscriptions: By name.
         executors, balancers: Names that are configured.
     """
 
@@ -43,6 +44,7 @@ class Inventory:
     instances: Mapping[Place, int]
     active: Mapping[str, int]
     used: frozenset[str]
+    subscriptions: Mapping[str, Subscription]
     executors: frozenset[str]
     balancers: frozenset[str]
 
@@ -63,6 +65,7 @@ def read(*, executors: frozenset[str], balancers: frozenset[str]) -> Inventory:
         instances={Place(group, server, port): one for group, server, port, one in instances},
         active=dict(active),
         used=frozenset(used),
+        subscriptions={row.name: row for row in Subscription.objects.all()},
         executors=executors,
         balancers=balancers,
     )
