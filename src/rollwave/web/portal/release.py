@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.paginator import Paginator
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+from msgspec import Struct
 
 from rollwave.domain import facts
 from rollwave.domain.actions import why_not
@@ -17,7 +20,7 @@ from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.model import Phase
 from rollwave.domain.status import Status, summarize
-from rollwave.store.models import Deployment
+from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web.access import Permission, may, needs, of_deployment, principal_of
 from rollwave.web.context import services
 from rollwave.web.language import language_shown
@@ -31,7 +34,7 @@ from rollwave.words.story import Names, sentence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from rollwave.domain.model import State
 
@@ -47,6 +50,17 @@ _TONES: Final = {
     Status.SUCCEEDED: "good",
 }
 
+
+class _Made(Struct, frozen=True, kw_only=True):
+    """What was made, and the newest event that is surely in it."""
+
+    seq: int
+    html: str
+
+
+_made: Final[dict[int, dict[tuple[object, ...], _Made]]] = {}
+"""By release, and by what a page depends on: language and permissions. Empty for what is over."""
+
 _UNTOLD: Final = (facts.BakeApproved, facts.BatchScheduled)
 """Another event of the same moment tells it better."""
 
@@ -61,8 +75,24 @@ def show(request: HttpRequest, deployment_id: int) -> HttpResponse:
 @require_safe
 @needs(Permission.VIEW, of_deployment)
 def panels(request: HttpRequest, deployment_id: int) -> HttpResponse:
-    """Return all of the page but its grid, each part to be swapped for the one that is there."""
-    return render(request, "portal/release/panels.html", {**_context(request, deployment_id), "swap": True})
+    """
+    Return all of the page but its grid, each part to be swapped for the one that is there.
+
+    Whoever was told by the live data of a change names it as ``stamp``: a crowd is shown what was made for the first.
+    """
+    row = _row(deployment_id)
+    shelf = _made.setdefault(deployment_id, {})
+    look = (get_language(), *(_may(request, row, one) for one in (Permission.OPERATE, Permission.APPROVE)))
+    stamp = request.GET.get("stamp", "")
+    made = shelf.get(look)
+    if made is None or not stamp.isdecimal() or made.seq < int(stamp):
+        context = {**_context(request, deployment_id), "swap": True}
+        made = _Made(seq=row.seq, html=render_to_string("portal/release/panels.html", context, request))
+        if row.phase in FINAL_PHASES:
+            _made.pop(deployment_id, None)
+        else:
+            shelf[look] = made
+    return HttpResponse(made.html)
 
 
 @require_safe

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from msgspec import Struct
 
-from rollwave.domain.actions import HIGHEST_PERCENT, open_actions, retryable, why_not
+from rollwave.domain.actions import FAILED_PHASES, HIGHEST_PERCENT, open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.errors import RollwaveError
 from rollwave.web import commands
@@ -78,7 +78,8 @@ def buttons(state: State) -> list[Button]:
         # A person reaches for a higher limit when failures have used it up; before that it stands at the guard rails.
         available.discard(Action.RAISE_LIMIT)
     shown = [action for action in _ICONS if action in available]
-    primary = next((action for action in shown if action in _LEADING), None)
+    leading = _LEADING if state.deployment.phase not in FAILED_PHASES else {Action.RETRY}
+    primary = next((action for action in shown if action in leading), Action.RETRY)
     return [_button(action, state, is_primary=action is primary) for action in shown]
 
 

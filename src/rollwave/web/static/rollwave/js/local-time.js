@@ -5,7 +5,8 @@ const DAY_MS = 24 * HOUR_MS;
 /**
  * A moment in the viewer's own zone and language. The server writes it in UTC, for whoever runs no scripts.
  *
- * `form` is one of: `short` (the time of today, else the date), `full` (date and time), `ago` (how long since or until).
+ * `form` is one of: `short` (the time of today, else the date), `full` (date and time), `ago` (how long since or until),
+ * `precise` (the time to the millisecond, as in a log).
  */
 export class LocalTime extends HTMLElement {
     static observedAttributes = ["datetime"];
@@ -33,6 +34,14 @@ export class LocalTime extends HTMLElement {
         return this.getAttribute("form") ?? "short";
     }
 
+    /**
+     * @param {Date} moment
+     * @param {string} language
+     */
+    #brief(moment, language) {
+        return this.#form === "precise" ? precise(moment, language) : short(moment, language);
+    }
+
     #show() {
         const moment = new Date(this.getAttribute("datetime") ?? "");
 
@@ -44,7 +53,7 @@ export class LocalTime extends HTMLElement {
         const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(moment);
 
         this.title = full;
-        this.textContent = this.#form === "full" ? full : this.#form === "ago" ? ago(moment, language) : short(moment, language);
+        this.textContent = this.#form === "full" ? full : this.#form === "ago" ? ago(moment, language) : this.#brief(moment, language);
     }
 }
 
@@ -67,6 +76,16 @@ function short(moment, language) {
     }
 
     return new Intl.DateTimeFormat(language, day).format(moment);
+}
+
+/**
+ * @param {Date} moment
+ * @param {string} language
+ */
+function precise(moment, language) {
+    const form = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+    return new Intl.DateTimeFormat(language, { ...form, fractionalSecondDigits: 3 }).format(moment);
 }
 
 /**

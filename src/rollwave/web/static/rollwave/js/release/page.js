@@ -19,6 +19,7 @@ class ReleasePage extends HTMLElement {
 
     connectedCallback() {
         this.url = this.dataset.url ?? "";
+        this.#stamp = Number(this.dataset.seq);
         this.grid = /** @type {import("./target-grid.js").TargetGrid} */ (this.querySelector("target-grid"));
         this.ribbon = new Ribbon(/** @type {HTMLCanvasElement} */ (this.querySelector("#ribbon")));
         this.words = read("release-words");
@@ -66,13 +67,8 @@ class ReleasePage extends HTMLElement {
         this.#isDue = true;
 
         if (figures.stamp > this.#stamp) {
-            const isFirst = this.#stamp === 0;
-
             this.#stamp = figures.stamp;
-
-            if (!isFirst) {
-                this.#refresh();
-            }
+            this.#refresh();
         }
     }
 
@@ -120,7 +116,7 @@ class ReleasePage extends HTMLElement {
         this.#isAsked = true;
         window.setTimeout(() => {
             this.#isAsked = false;
-            this.#trigger("release-changed");
+            htmx().ajax("GET", `${this.url}/panels?stamp=${this.#stamp}`, { source: "#panels", swap: "none" });
         }, PANELS_MS * (0.5 + Math.random() / 2));
     }
 
@@ -134,11 +130,6 @@ class ReleasePage extends HTMLElement {
     #acted() {
         document.querySelector("#dialog dialog")?.remove();
         this.#cardIsOld = this.#picked >= 0;
-    }
-
-    /** @param {string} name */
-    #trigger(name) {
-        htmx().trigger("#panels", name);
     }
 
     /** @param {number} place */

@@ -1,0 +1,206 @@
+"""The running release, as people watch and steer it: live without a reload, in both languages, through cut lines."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from tests.e2e.browser.portal import Portal
+
+PATIENCE_MS = 30_000
+
+CONFIG = {"canary_count": 1, "max_unavailable_percent": 50}
+
+WORDS = {
+    "en-GB": {"live": "Live", "bake": "Bake", "rollout": "Roll out", "succeeded": "Succeeded", "over": "Over"},
+    "zh-CN": {"live": "实时", "bake": "堡垒拉入", "rollout": "批次发布", "succeeded": "成功", "over": "已结束"},
+}
+
+
+@pytest.fixture
+def group(portal: Portal) -> Iterator[str]:
+    """A group that no release moves; whatever a test began there is given up after it."""
+    yield "shop-staging"
+    for one in portal.seed.http.get("/deployments", params={"group": "shop-staging", "active": True}).json():
+        portal.seed.post(f"/deployments/{one['id']}/actions/abort", {})
+
+
+def act(page: Page, verb: str) -> None:
+    """Press an action's button and confirm what its dialog says."""
+    page.locator(f"#release-actions .do-{verb}").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    dialog.locator(".form-end button:not([type=button])").click()
+    expect(dialog).to_have_count(0)
+
+
+def mark(page: Page) -> None:
+    """Remember this very document: a reload would forget."""
+    page.evaluate("() => { window.isStillHere = true; }")
+
+
+def is_marked(page: Page) -> bool:
+    return bool(page.evaluate("() => window.isStillHere === true"))
+
+
+@pytest.mark.parametrize("locale", WORDS)
+def test_a_whole_release_is_walked_on_one_page(portal: Portal, group: str, locale: str):
+    """Canary, verify, bake, roll out, done: each step appears by itself and asks before it is done."""
+    words = WORDS[locale]
+    stable = portal.seed.http.get(f"/groups/{group}").json()["stable_version"]
+    version = next(one for one in ("4.16.0", "4.17.2") if one != stable)
+    number = portal.seed.begin(group, version, config=CONFIG)
+    context = portal.member(locale=locale)
+    page = context.new_page()
+    page.goto(f"/deployments/{number}")
+    mark(page)
+    expect(page.locator("#live")).to_have_text(words["live"], timeout=PATIENCE_MS)
+    expect(page.locator("#release-actions .do-bake")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#release-course .now")).to_contain_text(words["bake"])
+    act(page, "bake")
+    expect(page.locator("#release-actions .do-rollout")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("[data-count=done]")).to_have_text("1")
+    page.locator("#release-actions .do-rollout").click()
+    expect(page.get_by_role("dialog")).to_contain_text(words["rollout"])
+    page.get_by_role("dialog").locator(".form-end button:not([type=button])").click()
+
+    expect(page.locator("#release-heading .pill").last).to_have_text(words["succeeded"], timeout=PATIENCE_MS)
+    expect(page.locator("[data-figure=done]").first).to_have_text("4")
+    expect(page.locator("#live")).to_have_text(words["over"])
+    expect(page.locator("#release-actions button")).to_have_count(0)
+    assert is_marked(page)
+    context.close()
+
+
+def test_brake_resume_and_rollback_say_what_they_do_first(portal: Portal, group: str, page: Page):
+    """`b` and Enter brake; a rollback is not done before the name of the group is typed."""
+    portal.seed.release(group, "4.18.0", config={"canary_count": 0, "max_unavailable_percent": 50})
+    number = portal.seed.begin(group, "4.17.2", config=CONFIG)
+    page.goto(f"/deployments/{number}")
+    expect(page.locator("#release-actions .do-bake")).to_be_visible(timeout=PATIENCE_MS)
+    page.keyboard.press("b")
+    expect(page.get_by_role("dialog")).to_contain_text("Nothing new starts. 0 targets in flight will finish, 3 targets")
+    page.keyboard.press("Enter")
+    expect(page.locator("#release-heading .pill").last).to_have_text("Braked", timeout=PATIENCE_MS)
+    expect(page.locator("#release-side")).to_contain_text("lin.wei")
+    act(page, "resume")
+    expect(page.locator("#release-heading .pill").last).to_have_text("Waiting", timeout=PATIENCE_MS)
+
+    page.locator("#release-actions .do-rollback").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Then the whole group goes to 4.18.0: two batches, at most 2 out of traffic")
+    dialog.get_by_label("Type shop-staging to confirm").fill("shop-prod")
+    dialog.get_by_role("button", name="Roll back").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Type shop-staging to confirm.")
+    dialog.get_by_label("Type shop-staging to confirm").fill("shop-staging")
+    dialog.get_by_role("button", name="Roll back").click()
+    followed = page.get_by_role("link", name=re.compile("What followed"))
+    expect(followed).to_be_visible(timeout=PATIENCE_MS)
+    followed.click()
+    expect(page.locator("#release-heading .pill").last).to_have_text("Succeeded", timeout=PATIENCE_MS)
+
+
+def test_failures_are_grouped_by_cause_and_a_card_tells_one_of_them(portal: Portal, page: Page):
+    """The keys reach the failed target; its card says why; the table has the same."""
+    page.goto(f"/deployments/{portal.releases['braked']}")
+    side = page.locator("#release-side")
+    expect(side).to_contain_text("The new version did not come up in time")
+    side.get_by_role("button", name="Retry").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("run again, from the start")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+    page.keyboard.press("f")
+    expect(page.locator("#grid-said")).to_contain_text("Failed", timeout=PATIENCE_MS)
+    page.keyboard.press("Enter")
+    card = page.locator("#target-card")
+    expect(card).to_contain_text("The new version did not come up in time", timeout=PATIENCE_MS)
+    expect(card.locator(".stages .failed")).to_have_count(1)
+    expect(card.locator(".log")).to_contain_text("verify failed")
+    page.locator("[data-chip=failed]").click()
+    page.locator("[data-view=table]").click()
+    rows = page.locator("#target-table tbody tr")
+    failed = portal.seed.http.get(f"/deployments/{portal.releases['braked']}").json()["counts"]["failed"]
+    expect(rows).to_have_count(failed)
+
+
+class Line:
+    """A line to a server that can be cut: what is open breaks, and what comes is refused until it is mended."""
+
+    def __init__(self, port: int) -> None:
+        self._there = port
+        self._open: list[socket.socket] = []
+        self._is_cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._is_cut = True
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def close(self) -> None:
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._is_cut:
+                here.close()
+                continue
+            there = socket.create_connection(("127.0.0.1", self._there))
+            self._open += [here, there]
+            for one, other in ((here, there), (there, here)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while text := one.recv(65_536):
+                other.sendall(text)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_a_dropped_connection_heals_without_a_reload(portal: Portal, group: str):
+    """What happened while the line was cut is there when it is mended; the page says how it is."""
+    number = portal.seed.begin(group, "4.16.0", config=CONFIG)
+    line = Line(int(portal.endpoint.rpartition(":")[2]))
+    context = portal.member()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{line.port}/deployments/{number}")
+    mark(page)
+    expect(page.locator("[data-count=verified]")).to_have_text("1", timeout=PATIENCE_MS)
+    line.cut()
+    expect(page.locator("#live")).to_have_text("Reconnecting", timeout=PATIENCE_MS)
+    portal.seed.post(f"/deployments/{number}/actions/bake", {})
+    portal.seed.until(number, lambda seen: seen["phase"] == "bake_success")
+    line.mend()
+
+    expect(page.locator("[data-count=done]")).to_have_text("1", timeout=PATIENCE_MS)
+    expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#release-actions .do-rollout")).to_be_visible(timeout=PATIENCE_MS)
+    assert is_marked(page)
+    context.close()
+    line.close()
