@@ -11,7 +11,7 @@ from rollwave.domain import facts
 from rollwave.ports.notifier import Claim, Message, Parcel, Release, Told, Topic
 from rollwave.store import audit, codec, topics
 from rollwave.store.dialect import in_transaction
-from rollwave.store.models import FINAL_PHASES, Cursor, Delivery, Deployment, Event, Instance, Subscription
+from rollwave.store.models import FINAL_PHASES, Cursor, Delivery, Deployment, Event, Grant, Instance, Subscription
 from rollwave.store.sealing import SealBrokenError, unseal
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> Parcel
     until = rows[-1].seq if is_new and len(rows) == most else end
     decoded = [(one, codec.event(one.kind, one.data)) for one in rows]
     wanted = [(one, fact) for one, fact in decoded if topics.is_wanted(fact, chosen, config)]
-    if not wanted:
+    if not wanted or not _may_be_told(row, deployment):
         row.cursors.filter(id=cursor.pk).update(seq=until, until=until, attempts=0)
         return None
     if is_new and is_for_people and _waits_for_more(wanted, now=now, is_full=len(rows) == most):
@@ -273,6 +273,19 @@ def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> Parcel
         at=begun_at,
     )
     return Parcel(message=message, until=until, attempt=cursor.attempts + 1)
+
+
+def _may_be_told(row: Subscription, deployment: Deployment) -> bool:
+    """Return whether a person may still see what they subscribed to: every role reads. A team's is nobody's."""
+    if not row.person:
+        return True
+    group = deployment.group
+    return Grant.objects.filter(
+        user__username=row.person,
+        user__is_active=True,
+        app__in=("*", group.app.name),
+        environment__in=("*", group.environment),
+    ).exists()
 
 
 def _waits_for_more(wanted: Sequence[tuple[Event, Any]], *, now: datetime, is_full: bool) -> bool:

@@ -85,6 +85,8 @@ def put(principal: Principal, name: str, wanted: Wanted) -> tuple[Subscription, 
         raise InvalidValueError(
             field="channel", value=wanted.channel, expected="a chat or email: channels of systems belong to a team"
         )
+    if wanted.is_own and principal.user_id is None:
+        raise InvalidValueError(field="own", value=True, expected="false: this token is nobody's")
     check(principal, Permission.VIEW if wanted.is_own else Permission.MANAGE, places)
     with transaction.atomic():
         row = Subscription.objects.select_for_update().filter(name=name).first()

@@ -319,6 +319,36 @@ def test_what_was_sealed_is_read_by_nobody_else(bench, monkeypatch):
     assert "enter them again" in row.disabled_reason
 
 
+@pytest.mark.parametrize(
+    ("grant", "is_active", "is_told"),
+    [
+        ({"app": "*", "environment": "*"}, True, True),
+        ({"app": "shop", "environment": "production"}, True, True),
+        ({"app": "*", "environment": "*"}, False, False),
+        ({"app": "till", "environment": "*"}, True, False),
+        ({"app": "shop", "environment": "test"}, True, False),
+        (None, True, False),
+    ],
+)
+def test_a_person_is_told_what_they_may_still_see(bench, grant, is_active, is_told):
+    """Whoever lost a role, or left, hears nothing more; what they miss is not told later."""
+    from django.contrib.auth import get_user_model
+
+    user = get_user_model().objects.create(username="ann", is_active=is_active)
+    if grant:
+        models.Grant.objects.create(user=user, role="viewer", **grant)
+    row = bench.subscribe(person="ann")
+    bench.happen(bench.deployments[0], BRAKED)
+    assert bool(bench.everything(row)) is is_told
+    assert bench.outbox.due(now=bench.now) == []
+
+
+def test_nobody_is_told_for_somebody_who_is_gone(bench):
+    row = bench.subscribe(person="bob")
+    bench.happen(bench.deployments[0], BRAKED)
+    assert bench.everything(row) == []
+
+
 class Steps:
     """What may happen, in any order: see the law below."""
 
