@@ -14,7 +14,7 @@ from pathlib import Path
 
 from demo.services import Postgres
 
-SUITES = ("tests/contract/store", "tests/unit/store")
+SUITES = ("tests/contract/store", "tests/unit/store", "tests/unit/web/live")
 
 
 def main() -> int:
