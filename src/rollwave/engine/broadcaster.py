@@ -117,7 +117,7 @@ class Broadcaster:
         try:
             channel: Channel | None = None
             for _ in range(MESSAGES_AT_ONCE):
-                parcel = await self._offload(self._outbox.parcel, claim, now=self._clock.now())
+                parcel = await self._next(claim)
                 if parcel is None:
                     break
                 channel = channel or self._channel(claim)
@@ -128,6 +128,13 @@ class Broadcaster:
             # The lease runs out, and somebody tries again.
             self._telemetry.failed(Part.NOTIFIER)
             log.exception("notify_failed", subscription=claim.subscription_id)
+
+    async def _next(self, claim: Claim) -> Parcel | None:
+        """Return the next message, whose range is durable; read beside the writer, who has only that range to write."""
+        prepared = await self._offload.read(self._outbox.prepare, claim, now=self._clock.now())
+        if prepared.marks and not await self._offload(self._outbox.fix, claim, prepared):
+            return None
+        return prepared.parcel
 
     def _channel(self, claim: Claim) -> Channel:
         try:

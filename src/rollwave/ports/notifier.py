@@ -132,6 +132,30 @@ class Parcel(Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class Mark(Struct, frozen=True, kw_only=True):
+    """
+    Where a cursor moves to: from these numbers, or not at all.
+
+    Attributes:
+        cursor_id: Which.
+        seq: Up to where it was told.
+        until: The end of the message that was on its way.
+        changes: What it becomes, by field.
+    """
+
+    cursor_id: int
+    seq: int
+    until: int
+    changes: Mapping[str, Any]
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """The next message, if there is one now; and what has to be durable before it is sent."""
+
+    parcel: Parcel | None
+    marks: tuple[Mark, ...] = ()
+
+
 class Outbox(Protocol):
     """
     Where messages come from: the event logs, and for each subscription how far it was told of each deployment.
@@ -148,8 +172,12 @@ class Outbox(Protocol):
         """Take a subscription; None where another has it, or it is disabled or must rest."""
         ...
 
-    def parcel(self, claim: Claim, *, now: datetime) -> Parcel | None:
-        """Return the next message, which is durable from now on; None where there is none now, or the claim is void."""
+    def prepare(self, claim: Claim, *, now: datetime) -> Prepared:
+        """Put the next message together, and pass over what nobody wants; only reads. No message for a void claim."""
+        ...
+
+    def fix(self, claim: Claim, prepared: Prepared) -> bool:
+        """Make durable what was prepared; False where that is out of date, and nothing of it may be sent."""
         ...
 
     def delivered(self, claim: Claim, parcel: Parcel, *, now: datetime, took_s: float, said: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db.models import Exists, F, Max, OuterRef, Q
 
 from rollwave.domain import facts
-from rollwave.ports.notifier import Claim, Message, Parcel, Release, Told, Topic
+from rollwave.ports.notifier import Claim, Mark, Message, Parcel, Prepared, Release, Told, Topic
 from rollwave.store import audit, codec, topics
 from rollwave.store.dialect import in_transaction
 from rollwave.store.models import FINAL_PHASES, Cursor, Delivery, Deployment, Event, Grant, Instance, Subscription
@@ -82,20 +82,29 @@ class DjangoOutbox:
             return None
         return Claim(subscription_id=row.pk, epoch=row.epoch, settings=settings)
 
-    def parcel(self, claim: Claim, *, now: datetime) -> Parcel | None:
-        return in_transaction(self._parcel, claim, now)
-
-    def _parcel(self, claim: Claim, now: datetime) -> Parcel | None:
-        row = _held(claim)
-        if row is None or row.due_at > now:
-            return None
+    def prepare(self, claim: Claim, *, now: datetime) -> Prepared:
+        row = Subscription.objects.filter(id=claim.subscription_id, epoch=claim.epoch, enabled=True).first()
+        if row is None or not row.owner or row.due_at > now:
+            return Prepared(parcel=None)
+        marks: list[Mark] = []
         behind = row.cursors.filter(muted=False, due_at__lte=now, deployment__seq__gt=F("seq"))
         # What fails comes last, so that one deployment's trouble is not that of the others.
         for cursor in behind.select_related("deployment__group__app", "deployment__goal").order_by("attempts", "id"):
-            parcel = _put_together(row, cursor, now=now)
+            parcel, mark = _put_together(row, cursor, now=now)
+            marks += [mark] if mark else []
             if parcel is not None:
-                return parcel
-        return None
+                return Prepared(parcel=parcel, marks=tuple(marks))
+        return Prepared(parcel=None, marks=tuple(marks))
+
+    def fix(self, claim: Claim, prepared: Prepared) -> bool:
+        return in_transaction(self._fix, claim, prepared)
+
+    def _fix(self, claim: Claim, prepared: Prepared) -> bool:
+        row = _held(claim)
+        return row is not None and all(
+            row.cursors.filter(id=mark.cursor_id, seq=mark.seq, until=mark.until).update(**mark.changes)
+            for mark in prepared.marks
+        )
 
     def delivered(self, claim: Claim, parcel: Parcel, *, now: datetime, took_s: float, said: str) -> bool:
         return in_transaction(self._delivered, claim, parcel, now, took_s, said)
@@ -236,8 +245,8 @@ def _cursor_of(row: Subscription, parcel: Parcel) -> Any:
     return row.cursors.filter(deployment_id=parcel.message.release.deployment_id)
 
 
-def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> Parcel | None:
-    """Return the next message of a cursor, which is durable from now on; what nobody wants is passed over."""
+def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> tuple[Parcel | None, Mark | None]:
+    """Return the next message of a cursor and what is to be durable before; what nobody wants is passed over."""
     deployment = cursor.deployment
     chosen = [Topic(one) for one in row.topics]
     config = codec.config(deployment.config)
@@ -252,14 +261,10 @@ def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> Parcel
     decoded = [(one, codec.event(one.kind, one.data)) for one in rows]
     wanted = [(one, fact) for one, fact in decoded if topics.is_wanted(fact, chosen, config)]
     if not wanted or not _may_be_told(row, deployment):
-        row.cursors.filter(id=cursor.pk).update(seq=until, until=until, attempts=0)
-        return None
+        return None, _mark(cursor, seq=until, until=until, attempts=0)
     if is_new and is_for_people and _waits_for_more(wanted, now=now, is_full=len(rows) == most):
-        row.cursors.filter(id=cursor.pk).update(due_at=now + timedelta(seconds=GATHER_S))
-        return None
+        return None, _mark(cursor, due_at=now + timedelta(seconds=GATHER_S))
     begun_at = now if is_new else cursor.begun_at or now
-    if is_new:
-        row.cursors.filter(id=cursor.pk).update(until=until, begun_at=begun_at)
     named = {one.instance_id for one, _ in wanted if one.instance_id}.union(*(instances_of(fact) for _, fact in wanted))
     names = _names(deployment, named)
     message = Message(
@@ -272,7 +277,12 @@ def _put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> Parcel
         language=row.language,
         at=begun_at,
     )
-    return Parcel(message=message, until=until, attempt=cursor.attempts + 1)
+    parcel = Parcel(message=message, until=until, attempt=cursor.attempts + 1)
+    return parcel, _mark(cursor, until=until, begun_at=begun_at) if is_new else None
+
+
+def _mark(cursor: Cursor, **changes: Any) -> Mark:
+    return Mark(cursor_id=cursor.pk, seq=cursor.seq, until=cursor.until, changes=changes)
 
 
 def _may_be_told(row: Subscription, deployment: Deployment) -> bool:

@@ -21,7 +21,7 @@ from rollwave.ports.notifier import ChannelError, Claim, Message, Parcel, Topic
 from rollwave.ports.store import StageChanged
 from rollwave.store import models, topics
 from rollwave.store.dialect import pack
-from rollwave.store.outbox import GATHER_AT_MOST_S, GIVE_UP_AFTER, MOST_EVENTS, DjangoOutbox, adopt
+from rollwave.store.outbox import GATHER_AT_MOST_S, GIVE_UP_AFTER, MOST_EVENTS, DjangoOutbox, adopt, choose_again
 from rollwave.store.sealing import SealBrokenError, seal, unseal
 from tests.contract.store.crew import Crew
 from tests.contract.store.worlds import NOON, DjangoWorld
@@ -98,7 +98,8 @@ class Bench:
         return self.outbox.claim(row.pk, owner=owner, now=self.now, lease_until=self.now + LEASE)
 
     def parcel(self, claim: Claim) -> Parcel | None:
-        return self.outbox.parcel(claim, now=self.now)
+        prepared = self.outbox.prepare(claim, now=self.now)
+        return prepared.parcel if not prepared.marks or self.outbox.fix(claim, prepared) else None
 
     def pass_on(self, claim: Claim, parcel: Parcel) -> bool:
         return self.outbox.delivered(claim, parcel, now=self.now, took_s=0.1, said="ok")
@@ -296,6 +297,27 @@ def test_a_worker_that_lost_its_lease_records_nothing(bench):
     assert bench.parcel(other).message == parcel.message
     bench.outbox.release(slow)
     assert bench.claim(row, "third") is None
+
+
+def test_what_was_prepared_and_is_out_of_date_is_not_sent(bench):
+    """Another has sent it meanwhile, or the choice was changed: nothing is fixed, so nothing goes out."""
+    row = bench.subscribe()
+    bench.happen(bench.deployments[0], BRAKED)
+    slow = bench.claim(row, "slow")
+    prepared = bench.outbox.prepare(slow, now=bench.now)
+    bench.wait(LEASE.total_seconds())
+    assert bench.everything(row)
+    assert not bench.outbox.fix(slow, prepared)
+
+    bench.happen(bench.deployments[0], BRAKED)
+    claim = bench.claim(row)
+    prepared = bench.outbox.prepare(claim, now=bench.now)
+    row.refresh_from_db()
+    row.groups = ["blog"]
+    row.save()
+    choose_again(row)
+    assert not bench.outbox.fix(claim, prepared)
+    assert bench.parcel(claim) is None
 
 
 def test_a_long_log_is_told_in_pieces(bench):
