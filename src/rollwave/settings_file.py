@@ -317,7 +317,7 @@ class WebSettings(_Section, frozen=True):
             are sent over TLS alone and browsers are told to use nothing else.
         hosts: Further names under which it may be asked for, beside that of ``url`` and this machine's own.
         trusted_proxies: Addresses of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
-        session_hours: After how long without a request somebody has to sign in again.
+        session_hours: After how long somebody has to sign in again, whatever they did meanwhile.
     """
 
     url: str | None = None

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import structlog
 from django.contrib.auth import get_user_model
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Q
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _HIGHEST_ID: Final = 2**63 - 1
 """Of a row; a database refuses to be asked for a higher one."""
+
+log = structlog.get_logger()
 
 EVERY: Final = "*"
 """All apps, or all environments."""
@@ -139,15 +142,21 @@ def check(principal: Principal, permission: Permission, places: Iterable[Place] 
         ForbiddenError: If not; it names what is missing.
     """
     if not may_somewhere(principal, permission):
-        raise ForbiddenError(actor=principal.name, permission=permission.value)
+        raise _refused(principal, permission)
     for place in places:
         if not may(principal, permission, app=place.app, environment=place.environment):
-            raise ForbiddenError(
-                actor=principal.name,
-                permission=permission.value,
-                app=None if place.app == EVERY else place.app,
-                environment=None if place.environment == EVERY else place.environment,
-            )
+            raise _refused(principal, permission, place)
+
+
+def _refused(principal: Principal, permission: Permission, place: Place = Place()) -> ForbiddenError:  # noqa: B008  # it never changes
+    error = ForbiddenError(
+        actor=principal.name,
+        permission=permission.value,
+        app=None if place.app == EVERY else place.app,
+        environment=None if place.environment == EVERY else place.environment,
+    )
+    log.warning("access_denied", token=principal.token, **error.facts)
+    return error
 
 
 def within(principal: Principal, permission: Permission, *, app: str, environment: str | None = None) -> Q:

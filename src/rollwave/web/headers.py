@@ -22,8 +22,6 @@ POLICY: Final = "; ".join(  # noqa: FLY002  # one directive a line
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        # The length of a bar is an attribute; no style sheet can be put into a page.
-        "style-src-attr 'unsafe-inline'",
         "img-src 'self' data:",
         "font-src 'self'",
         "connect-src 'self'",

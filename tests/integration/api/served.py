@@ -29,8 +29,12 @@ class OpenBalancer(FakeBalancer):
 
 
 def wire(data_dir: Path):
+    from django.conf import settings
+
     from rollwave.bootstrap import build
 
+    # A million rounds for each of some hundred sign-ins would take longer than all the rest.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     clock = SystemClock()
     executor = FakeExecutor(clock=clock)
     executor.break_version(BROKEN)

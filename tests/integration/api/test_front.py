@@ -85,6 +85,25 @@ def test_over_tls_cookies_travel_over_tls_alone(tls):
         assert "SameSite=Lax" in one, one
 
 
+def test_the_session_is_out_of_reach_for_scripts(served_anew):
+    """And ends twelve hours after the sign-in, whatever happens meanwhile."""
+    served = served_anew()
+    link = re.search(r"http\S+/welcome/\S+", served.process.stdout.readline()).group()
+    with httpx.Client(timeout=60) as browser:
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', browser.get(link).text).group(1)
+        password = "correct horse battery"
+        form = {"csrfmiddlewaretoken": token, "username": "maria", "password1": password, "password2": password}
+        (cookie,) = [
+            one
+            for one in browser.post(link, data=form).headers.get_list("Set-Cookie")
+            if one.startswith("rollwave_session=")
+        ]
+        assert "HttpOnly" in cookie
+        assert "Max-Age=43200" in cookie
+        later = browser.get(f"{served.endpoint}/account").headers.get_list("Set-Cookie")
+        assert not [one for one in later if one.startswith("rollwave_session=")]
+
+
 def test_over_plain_http_people_are_sent_to_tls_and_probes_are_answered(tls):
     """A token that was sent in the clear once is not saved by a redirect: the API answers."""
     plain = {"Host": "rollwave.example", "X-Forwarded-Proto": "http"}

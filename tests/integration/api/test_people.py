@@ -160,6 +160,25 @@ def test_an_invitation_is_good_for_once(api, browser, make_user, open_browser):
     assert "used already" in open_browser(str(browser.http.base_url)).get(path)
 
 
+def test_a_new_password_takes_the_old_one_and_ends_all_other_sessions(browser, make_user, open_browser):
+    """Of any characters, as long as one likes; whoever found the session alone cannot choose it."""
+    name, wanted = make_user("viewer"), "  päss wörd 密码 " + "x" * 100
+    browser.sign_in(name)
+    other = open_browser(str(browser.http.base_url))
+    other.sign_in(name)
+    fields = {"new_password1": wanted, "new_password2": wanted}
+
+    page = browser.submit("/account/password", old_password="wrong", **fields)
+    assert "incorrectly" in page
+    assert page.count('type="password"') == 3
+    assert 'autocomplete="current-password"' in page
+    browser.submit("/account/password", old_password=PASSWORD, **fields)
+
+    assert browser.http.get("/api/v1/me").status_code == 200
+    assert other.http.get("/api/v1/me").status_code == 401
+    other.sign_in(name, wanted)
+
+
 def test_users_are_changed_and_removed_and_the_log_says_what_was_before(api, make_user):
     """Through the API: roles, name, whether they may sign in."""
     name = make_user("viewer")
