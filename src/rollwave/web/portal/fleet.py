@@ -20,6 +20,7 @@ from rollwave.web.access import check as check_access
 from rollwave.web.api import apps, deployments, groups, packages, servers
 from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, page
 from rollwave.web.portal.tally import tallies
+from rollwave.web.portal.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,7 +112,7 @@ def check_server(request: HttpRequest, name: str) -> HttpResponse:
     try:
         found, problem = servers.check_server(request, name), ""
     except RollwaveError as error:
-        found, problem = [], error.message
+        found, problem = [], told(error)
     return render(request, "portal/server_check.html", {"checks": found, "problem": problem})
 
 

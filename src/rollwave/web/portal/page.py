@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from rollwave.domain.errors import NotFoundError, RollwaveError
 from rollwave.web import access
-from rollwave.web.api.errors import translated
+from rollwave.web.portal.told import told
 from rollwave.web.refusals import ForbiddenError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def page(permission: Permission, where: Callable[..., list[Place]] = access.some
             try:
                 return view(request, **parameters)
             except NotFoundError as error:
-                raise Http404(error.message) from error
+                raise Http404(told(error)) from error
             except ForbiddenError as error:
                 raise PermissionDenied(error.message) from error
 
@@ -60,7 +60,7 @@ def attempt(request: HttpRequest, do: Callable[[], object], *, done: str) -> boo
     try:
         do()
     except RollwaveError as error:
-        messages.error(request, translated(error, request).message)
+        messages.error(request, told(error))
         return False
     messages.success(request, done)
     return True

@@ -16,6 +16,7 @@ from rollwave.web.access import Permission, within
 from rollwave.web.api import plans
 from rollwave.web.api.deployments import DeploymentIn
 from rollwave.web.fields import as_json, merged
+from rollwave.web.portal.told import told
 from rollwave.web.portal.words import CHOICES, SETTING_LABELS, wrong
 from rollwave.web.problems import problems_of
 
@@ -123,7 +124,7 @@ class ReleaseForm:
     def refuse(self, error: RollwaveError) -> None:
         """Put an error of the engine beside the field that it is about."""
         field = error.facts.get("field") or {"package": "version", "group": "group"}.get(str(error.facts.get("kind")))
-        self._put(str(field or ""), error.message)
+        self._put(str(field or ""), told(error))
 
     def _refuse_value(self, problem: Problem) -> None:
         name = problem.path.rpartition(".")[2]
