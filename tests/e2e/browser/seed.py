@@ -28,6 +28,21 @@ COMMITS = {
 }
 
 
+_SUBSCRIPTIONS = [
+    {
+        "name": "release-chat",
+        "channel": "dingtalk",
+        "settings": {"url": "https://oapi.dingtalk.com/robot/send?access_token=a"},
+        "language": "zh-Hans",
+        "topics": ["waiting", "braked", "failed"],
+        "environments": ["production"],
+        "enabled": False,
+    },
+    # There is no mail server: what it was told has not arrived.
+    {"name": "on-call", "channel": "email", "settings": {"to": ["on-call@example.com"]}, "topics": ["failed"]},
+]
+
+
 class Seed:
     """Fills a Rollwave by its API."""
 
@@ -40,6 +55,7 @@ class Seed:
     def sow(self) -> dict[str, int]:
         """Bring about all of it; return the releases by what they are."""
         self.post("/spec", {"spec": _spec()})
+        self.post("/spec", {"spec": {"subscriptions": _SUBSCRIPTIONS}})
         for app, versions in _VERSIONS.items():
             for version in versions:
                 self.push(app, version)

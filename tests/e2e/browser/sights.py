@@ -34,6 +34,7 @@ def sights(portal: Portal) -> Mapping[str, str]:
         "audit-wrong": "/audit?since=yesterday",
         "settings": "/settings",
         "notifications": "/notifications",
+        "notification": "/notifications/on-call",
         "search": "/search?q=shop",
         "missing": "/groups/nothing",
         "users": "/users",
