@@ -1,5 +1,5 @@
 """
-The laws of one deployment's log: I2, I6, I7, I8, I10, I14, I21, each read from what was committed and nothing else.
+The laws of one deployment's log: I2, I6, I7, I8, I10, I14, I21 and approval, each read from what was committed.
 
 The rules are written down a second time here, on purpose and in other words than the engine's: a rule that the oracle
 took from the engine could not catch the engine.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
+from rollwave.domain.commands import Action
 from rollwave.domain.config import BatchMode
 from rollwave.domain.evolve import evolve
 from rollwave.domain.model import Course, Entry, Kind, Phase, Progress, Stage, Standing
@@ -66,6 +67,7 @@ class Chronicle:
         self.intents: set[tuple[int, int, Stage]] = set()
         self.prestaged: set[int] = set()
         self.approvals: set[tuple[int, int]] = set()
+        self._is_approved = state.deployment.kind is Kind.ROLLBACK or not state.deployment.config.requires_approval
         self._last: dict[tuple[int, int], tuple[Stage, Progress]] = {}
 
     @property
@@ -118,6 +120,8 @@ class Chronicle:
                         raise Violation("I10", f"instance {one.instance_id} was settled and is not in flight")
             case facts.BakeApproved(attempts=attempts):
                 self.approvals |= set(attempts)
+            case facts.CommandAccepted(action=Action.APPROVE, actor=actor):
+                self._is_approved = actor != self.state.deployment.actor
             case facts.BatchOpened(number=number):
                 self._check_batch(number, at=at)
 
@@ -125,6 +129,8 @@ class Chronicle:
         deployment = self.state.deployment
         if deployment.brake or deployment.abort:
             raise Violation("I8", f"slice {fact.number} was opened while {deployment.brake or deployment.abort}")
+        if not self._is_approved:
+            raise Violation("APPROVAL", f"slice {fact.number} was opened, and nobody else has approved the release")
 
     def _check_batch(self, number: int, *, at: datetime) -> None:
         batch = self.state.deployment.batches[number - 1]

@@ -22,7 +22,7 @@ from rollwave.engine.releases import Releases
 from rollwave.ports.store import CommandKey
 from rollwave.testing.simulation.history import Violation
 from rollwave.testing.simulation.process import StoreLink
-from rollwave.testing.simulation.scenario import Trouble, config_of
+from rollwave.testing.simulation.scenario import APPROVED, Trouble, config_of
 from rollwave.testing.simulation.store import StoreDownError
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Operator:
         self._world = world
         self._plan = plan
         self._dice = world.dice(f"operator/{plan.name}")
+        # A stream of its own: it came later, and older seeds stay the worlds that they were.
+        self._approvals = world.dice(f"approvals/{plan.name}")
         self._link = StoreLink(world, self._dice)
         self._releases = Releases(world.store)
         self._late = list(plan.late_places)
@@ -92,6 +94,9 @@ class Operator:
 
     # --- releasing ---
 
+    def _asks(self) -> bool:
+        return self._world.scenario.seed % APPROVED == APPROVED - 3 and self._approvals.chance(0.5)
+
     async def _release(self) -> int | None:
         group = self._plan.name
         kind = self._dice.pick((Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLBACK, Kind.SCALE_OUT, Kind.REROLL))
@@ -110,7 +115,7 @@ class Operator:
                 self._releases.plan,
                 group,
                 kind=kind,
-                config=config_of(self._dice),
+                config=config_of(self._dice, asks=self._asks()),
                 goal=self._goal() if kind is Kind.ROLLOUT else None,
                 starts=not self._dice.chance(0.2),
                 actor="ann",
@@ -223,8 +228,10 @@ class Operator:
             instance = self._dice.pick(tuple(state.fleet.values()))
             await self._hold(instance.id, hold=not instance.hold)
             return
-        gentle = [one for one in Action if one not in (Action.ABORT, Action.ROLLBACK)]
-        await self._click(state, self._dice.pick(gentle if self._dice.chance(0.7) else tuple(Action)))
+        asks = state.deployment.config.requires_approval
+        every = [one for one in Action if one is not Action.APPROVE or asks]
+        gentle = [one for one in every if one not in (Action.ABORT, Action.ROLLBACK)]
+        await self._click(state, self._dice.pick(gentle if self._dice.chance(0.7) else every))
 
     async def _hold_one_that_failed(self, state: State) -> None:
         failed = [one.instance_id for one in state.targets.values() if one.standing is Standing.FAILED]

@@ -15,6 +15,10 @@ PARTITIONED: Final = 8
 """In one of so many worlds processes are cut off, each by itself, from the store, the hosts or the balancers."""
 
 
+APPROVED: Final = 10
+"""In one of so many worlds releases ask for somebody's approval."""
+
+
 class Trouble(Enum):
     """A kind of thing that goes wrong."""
 
@@ -122,8 +126,8 @@ def _groups(dice: Dice) -> tuple[GroupPlan, ...]:
     return tuple(groups)
 
 
-def config_of(dice: Dice) -> DeploymentConfig:
-    """Return settings for one deployment."""
+def config_of(dice: Dice, *, asks: bool) -> DeploymentConfig:
+    """Return settings for one deployment; *asks* for approval."""
     return DeploymentConfig(
         max_unavailable_percent=dice.pick((1, 10, 20, 25, 25, 34, 50)),
         canary_count=dice.pick((0, 1, 1, 1, 2, 3)),
@@ -136,5 +140,5 @@ def config_of(dice: Dice) -> DeploymentConfig:
         bake_policy=dice.pick((BakePolicy.MANUAL, BakePolicy.AUTO)),
         bake_min_s=dice.pick((0, 1, 15)),
         prestage=dice.chance(0.7),
-        requires_approval=dice.chance(0.1),
+        requires_approval=asks,
     )
