@@ -33,10 +33,13 @@ if TYPE_CHECKING:
 
     from rollwave.domain.commands import Command
     from rollwave.domain.facts import Planned
-    from rollwave.domain.model import State
+    from rollwave.domain.model import State, Target
 
 PROMOTE: Final = "promote"
 """Whatever a person has to approve next."""
+
+NO_CAUSE: Final = "none"
+"""Stands for the cause where there was no failure."""
 
 _PROMOTIONS: Final = (Action.BAKE, Action.ROLLOUT, Action.NEXT)
 
@@ -136,6 +139,7 @@ def build(
     targets: Sequence[str] | None,
     max_unavailable_percent: int | None,
     version: str | None,
+    cause: str | None = None,
 ) -> Command:
     """
     Return the command that *verb* names.
@@ -157,7 +161,7 @@ def build(
         case Action.BRAKE:
             return cmd.ApplyBrake(cause=BrakeCause.OPERATOR, actor=actor, reason=reason)
         case Action.RETRY:
-            return cmd.Retry(instance_ids=_retried(state, targets), actor=actor, reason=reason)
+            return cmd.Retry(instance_ids=_retried(state, targets, cause), actor=actor, reason=reason)
         case Action.RAISE_LIMIT:
             if max_unavailable_percent is None:
                 raise InvalidValueError(
@@ -230,18 +234,30 @@ def _promotion(state: State) -> Action:
     return action
 
 
-def _retried(state: State, names: Sequence[str] | None) -> frozenset[int] | None:
-    if names is None:
+def _retried(state: State, names: Sequence[str] | None, cause: str | None) -> frozenset[int] | None:
+    if names is None and cause is None:
         return None
-    failed = [state.fleet[target.instance_id] for target in retryable(state)]
+    failed = [target for target in retryable(state) if cause is None or cause_of(target) == cause]
+    if not failed and cause is not None:
+        known = sorted({cause_of(target) for target in retryable(state)})
+        expected = f"a cause that targets failed for: {', '.join(known) or 'there is none'}"
+        raise InvalidValueError(field="cause", value=cause, expected=expected)
+    instances = [state.fleet[target.instance_id] for target in failed]
+    if names is None:
+        return frozenset(one.id for one in instances)
     wanted = set()
     for name in names:
-        matching = {one.id for one in failed if name in (one.name, one.name.split("/", 1)[-1], one.server)}
+        matching = {one.id for one in instances if name in (one.name, one.name.split("/", 1)[-1], one.server)}
         if not matching:
-            expected = f"targets that failed: {', '.join(one.name for one in failed) or 'there are none'}"
+            expected = f"targets that failed: {', '.join(one.name for one in instances) or 'there are none'}"
             raise InvalidValueError(field="targets", value=name, expected=expected)
         wanted |= matching
     return frozenset(wanted)
+
+
+def cause_of(target: Target) -> str:
+    """Return why a target failed: the code of its failure; `NO_CAUSE` where it has none, since it left the plan."""
+    return target.failure.code if target.failure else NO_CAUSE
 
 
 def _rollback_goal(state: State, version: str | None) -> PackageRef:

@@ -103,7 +103,7 @@ def test_a_group_at_rest_is_rolled_back_by_a_deployment(shop):
 
 
 def test_the_rest_of_the_actions(shop):
-    """brake, resume, raise_limit, retry of named targets, abort: each does what it says."""
+    """brake, resume, raise_limit, retry of named targets and of a cause, abort: each does what it says."""
     shop.release("1.0")
     config = {"canary_count": 0, "max_unavailable_percent": 25, "on_target_failure": "restore"}
     deployment = shop.deploy("broken", config=config)["id"]
@@ -113,7 +113,11 @@ def test_the_rest_of_the_actions(shop):
 
     raised = shop.act(deployment, "raise_limit", {"max_unavailable_percent": 50})
     assert raised["budget"]["limit"] == 2
-    retried = shop.act(deployment, "retry", {"targets": [failed["server"]], "reason": "once more"})
+    refused = shop.act(deployment, "retry", {"cause": "host.disk_full"}, 422)["error"]
+    assert refused["field"] == "cause"
+    assert failed["failure"]["code"] in refused["message"]
+    named = {"targets": [failed["server"]], "cause": failed["failure"]["code"]}
+    retried = shop.act(deployment, "retry", {**named, "reason": "once more"})
     assert retried["brake"] is None
     shop.api.until(f"/deployments/{deployment}", lambda seen: seen["brake"])
     attempts = shop.api.get(f"/deployments/{deployment}/targets")

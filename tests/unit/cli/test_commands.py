@@ -236,6 +236,7 @@ WRITES = [
     ("brake", "12", "--reason", "numbers look odd"),
     ("resume", "12"),
     ("retry", "12", "--target", "web-01"),
+    ("retry", "12", "--cause", "health.timeout"),
     ("raise-limit", "12", "40"),
     ("abort", "12"),
     ("rollback", "12"),

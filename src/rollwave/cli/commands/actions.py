@@ -67,11 +67,19 @@ def retry(
             show_default=False,
         ),
     ] = None,
+    cause: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Only those that failed for this cause, such as health.timeout.",
+            show_default=False,
+        ),
+    ] = None,
     reason: Reason = "",
     key: Key = None,
 ) -> None:
     """Run the failed targets again; good ones are proven good and skipped."""
-    _act(session, deployment, "retry", key, reason=reason, targets=target or None)
+    _act(session, deployment, "retry", key, reason=reason, targets=target or None, cause=cause)
 
 
 def raise_limit(

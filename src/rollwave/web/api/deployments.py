@@ -129,6 +129,9 @@ class ActionIn(Input):
 
     reason: str = ""
     targets: list[str] | None = Field(default=None, description="retry: only these; null for all that failed.")
+    cause: str | None = Field(
+        default=None, description="retry: only those that failed for this cause, the code of a failure."
+    )
     max_unavailable_percent: Annotated[int, whole(1, 50)] | None = Field(
         default=None, description="raise_limit: the new share."
     )
@@ -268,6 +271,7 @@ def act(
             actor=actor_of(request),
             reason=body.reason,
             targets=body.targets,
+            cause=body.cause,
             max_unavailable_percent=body.max_unavailable_percent,
             version=body.version,
         )

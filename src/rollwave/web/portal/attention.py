@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from rollwave.domain.actions import retryable
 from rollwave.domain.model import Progress, Standing
+from rollwave.web.commands import cause_of
 from rollwave.web.language import language_shown
 from rollwave.words.standing import failure_cause
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 NAMED: Final = 3
 """So many sites are named; more are counted."""
-
-UNKNOWN: Final = "unknown"
-"""Stands for the cause of a failure that says none."""
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -54,15 +52,10 @@ def causes(state: State) -> list[Cause]:
     alike: defaultdict[str, list[Target]] = defaultdict(list)
     for target in state.targets.values():
         if target.counts_as_failed:
-            alike[code_of(target)].append(target)
+            alike[cause_of(target)].append(target)
     again = {target.instance_id for target in retryable(state)}
     found = [_cause(code, targets, state, again) for code, targets in alike.items()]
     return sorted(found, key=lambda cause: (-cause.targets, cause.code))
-
-
-def retried(state: State, code: str) -> list[str]:
-    """Return the names of the targets that failed for one cause and may be tried again."""
-    return [state.fleet[one.instance_id].name for one in retryable(state) if code_of(one) == code]
 
 
 def unanswered(state: State) -> int:
@@ -71,11 +64,6 @@ def unanswered(state: State) -> int:
         target.standing is Standing.IN_FLIGHT and target.progress is Progress.UNKNOWN
         for target in state.targets.values()
     )
-
-
-def code_of(target: Target) -> str:
-    """Return the cause of a target's failure."""
-    return target.failure.code if target.failure else UNKNOWN
 
 
 def _cause(code: str, targets: list[Target], state: State, again: set[int]) -> Cause:

@@ -13,7 +13,7 @@ from rollwave.domain.actions import next_batch, retryable
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.model import Standing
-from rollwave.web.portal.attention import code_of
+from rollwave.web.commands import cause_of
 from rollwave.web.portal.course import duration
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _again(state: State, cause: str, target: str) -> list[Target]:
     return [
         one
         for one in retryable(state)
-        if (not cause or code_of(one) == cause) and (not target or state.fleet[one.instance_id].name == target)
+        if (not cause or cause_of(one) == cause) and (not target or state.fleet[one.instance_id].name == target)
     ]
 
 

@@ -18,7 +18,6 @@ from rollwave.web.access import Permission, needs, of_deployment, principal_of
 from rollwave.web.api.errors import translated
 from rollwave.web.context import services
 from rollwave.web.language import language_shown
-from rollwave.web.portal import attention
 from rollwave.web.portal.consequences import consequences
 from rollwave.words.catalog import name_of
 
@@ -150,7 +149,8 @@ def _command(request: HttpRequest, state: State, verb: str) -> Command:
         state,
         actor=principal_of(request).name,
         reason=request.POST.get("reason", "").strip(),
-        targets=[one] if one else attention.retried(state, cause) if cause else None,
+        targets=[one] if one else None,
+        cause=cause or None,
         max_unavailable_percent=int(percent) if percent.isdecimal() else None,
         version=None,
     )
