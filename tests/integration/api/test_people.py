@@ -305,3 +305,12 @@ def test_a_release_begins_once_somebody_else_approves_it(api, make_shop, make_us
     entry = next(one for one in api.get("/audit", subject=shop.name) if one["action"] == "deployment.approve")
     assert (entry["actor"], entry["reason"], entry["token"]) == (names[1], "ticket 7", "")
     assert entry["data"]["before"]["phase"] == "pending"
+
+
+def test_the_audit_log_is_looked_through_on_a_page(browser, make_user):
+    """As by the command line; what is no end of a chain is told so."""
+    browser.sign_in(make_user("admin"))
+
+    assert "was changed, dropped or inserted" in browser.get("/audit/verification")
+    assert "SEQ:CODE" in browser.get("/audit/verification?head=nonsense", 422)
+    assert "entries" in browser.get("/audit/verification?head=999999:ab")

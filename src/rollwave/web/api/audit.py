@@ -114,6 +114,11 @@ def export_audit(
 def verify_audit(request: HttpRequest, head: str | None = None) -> VerdictOut:
     """Look at the whole chain: whether an entry was changed, dropped or inserted. *head* is that of an earlier look."""
     del request
+    return look(head)
+
+
+def look(head: str | None) -> VerdictOut:
+    """Return what becomes of a look at the whole chain; raises InvalidValueError for what is no head."""
     if head is not None and not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]*", head):
         raise InvalidValueError(field="head", value=head, expected="SEQ:CODE, as an earlier look named it")
     verdict = audit.verify(known_head=head)

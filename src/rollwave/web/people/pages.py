@@ -9,12 +9,13 @@ from django.contrib.auth import get_user_model
 from django.http import Http404
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollwave.domain.errors import NotFoundError, RollwaveError
 from rollwave.store.models import Token
 from rollwave.web import access, origin, tokens
 from rollwave.web.access import Permission, everywhere, may, needs, principal_of
+from rollwave.web.api.audit import look
 from rollwave.web.api.tokens import check_owner
 from rollwave.web.api.tokens import shown as shown_token
 from rollwave.web.api.users import shown as shown_user
@@ -151,6 +152,19 @@ def revoke(request: HttpRequest, *, name: str) -> HttpResponse:
     else:
         messages.success(request, _("Token %(name)s is not valid any more.") % {"name": name})
     return redirect("people:tokens")
+
+
+@require_safe
+@needs(Permission.MANAGE, everywhere)
+def verification(request: HttpRequest) -> HttpResponse:
+    """Look through the whole audit log: whether an entry was changed, dropped or inserted."""
+    head = request.GET.get("head", "").strip()
+    context: dict[str, Any] = {"head": head}
+    try:
+        context["verdict"] = look(head or None)
+    except RollwaveError as error:
+        context["wrong"] = error.message
+    return render(request, "people/verification.html", context, status=_UNPROCESSABLE if "wrong" in context else 200)
 
 
 def _make_token(request: HttpRequest, form: Any, grants: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ urlpatterns = [
     path("users/<str:name>", pages.user, name="user"),
     path("users/<str:name>/invitation", pages.invite, name="invite"),
     path("users/<str:name>/removal", pages.remove, name="remove"),
+    path("audit/verification", pages.verification, name="verification"),
     path("tokens", pages.token_list, name="tokens"),
     path("tokens/<str:name>/revocation", pages.revoke, name="revoke"),
 ]
