@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rollwave.domain import facts
 from rollwave.domain.commands import Action
 from rollwave.domain.config import BakePolicy
-from rollwave.domain.model import Phase, Standing
+from rollwave.domain.model import Kind, Phase, Standing
 from rollwave.ports.notifier import Topic
 from rollwave.store import codec
 
@@ -57,9 +57,11 @@ def is_wanted(fact: Any, topics: Collection[Topic], config: DeploymentConfig) ->
 def topic_of(fact: Any, config: DeploymentConfig) -> Topic | None:  # noqa: PLR0911  # one for each kind
     """Return the topic of an event; None where it is a step on the way that only EVERYTHING has."""
     match fact:
-        case facts.Planned(starts=starts):
-            return Topic.STARTED if starts else Topic.WAITING
-        case facts.CommandAccepted(action=Action.START):
+        case facts.Planned(starts=False):
+            return Topic.WAITING
+        case facts.Planned(kind=kind, config=own):
+            return Topic.WAITING if own.requires_approval and kind is not Kind.ROLLBACK else Topic.STARTED
+        case facts.CommandAccepted(action=Action.START | Action.APPROVE):
             return Topic.STARTED
         case facts.PhaseChanged(phase=phase):
             topic = _BY_PHASE.get(phase)

@@ -15,15 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollwave.domain import facts
+from rollwave.domain.commands import Action
 from rollwave.domain.config import DeploymentConfig
-from rollwave.domain.model import BrakeCause, Phase, Progress, Stage
+from rollwave.domain.model import BrakeCause, Kind, Phase, Progress, Stage
 from rollwave.ports.notifier import ChannelError, Claim, Message, Parcel, Topic
 from rollwave.ports.store import StageChanged
 from rollwave.store import models, topics
 from rollwave.store.dialect import pack
 from rollwave.store.outbox import GATHER_AT_MOST_S, GIVE_UP_AFTER, MOST_EVENTS, DjangoOutbox, adopt, choose_again
 from rollwave.store.sealing import SealBrokenError, seal, unseal
-from tests.contract.store.crew import Crew
+from tests.contract.store.crew import Crew, planned
 from tests.contract.store.worlds import NOON, DjangoWorld
 
 LEASE = timedelta(seconds=60)
@@ -201,6 +202,21 @@ def test_topics_are_chosen(bench, topic, event, config, is_wanted):
     models.Deployment.objects.filter(id=bench.deployments[0]).update(config=config)
     bench.happen(bench.deployments[0], event)
     assert bool(bench.everything(row)) is is_wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "starts", "topic"),
+    [
+        ({}, Kind.ROLLOUT, True, Topic.STARTED),
+        ({}, Kind.ROLLOUT, False, Topic.WAITING),
+        ({"requires_approval": True}, Kind.ROLLOUT, True, Topic.WAITING),
+        ({"requires_approval": True}, Kind.ROLLBACK, True, Topic.STARTED),
+    ],
+)
+def test_what_was_planned_has_begun_or_waits_for_somebody(bench, settings, kind, starts, topic):
+    fact = planned(bench.world, "shop", bench.goal, kind=kind, starts=starts, **settings)
+    assert topics.topic_of(fact, fact.config) is topic
+    assert topics.topic_of(facts.CommandAccepted(action=Action.APPROVE, actor="bob"), fact.config) is Topic.STARTED
 
 
 def test_every_topic_has_its_events():
