@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import threading
@@ -60,11 +61,12 @@ def test_a_whole_release_is_walked_on_one_page(portal: Portal, group: str, local
     words = WORDS[locale]
     stable = portal.seed.http.get(f"/groups/{group}").json()["stable_version"]
     version = next(one for one in ("4.16.0", "4.17.2") if one != stable)
-    number = portal.seed.begin(group, version, config=CONFIG)
+    number = portal.seed.begin(group, version, config=CONFIG, start=False)
     context = portal.member(locale=locale)
     page = context.new_page()
     page.goto(f"/deployments/{number}")
     mark(page)
+    act(page, "start")
     expect(page.locator("#live")).to_have_text(words["live"], timeout=PATIENCE_MS)
     expect(page.locator("#release-actions .do-bake")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator("#release-course .now")).to_contain_text(words["bake"])
@@ -132,6 +134,32 @@ def test_failures_are_grouped_by_cause_and_a_card_tells_one_of_them(portal: Port
     rows = page.locator("#target-table tbody tr")
     failed = portal.seed.http.get(f"/deployments/{portal.releases['braked']}").json()["counts"]["failed"]
     expect(rows).to_have_count(failed)
+
+
+def test_live_data_keeps_to_its_protocol_and_to_those_who_may(portal: Portal):
+    """A snapshot, what follows it, and nothing for whoever has not signed in; `Last-Event-ID` wins over `since`."""
+    release = f"/deployments/{portal.releases['over']}"
+    member, visitor, viewer = portal.member().request, portal.visitor().request, portal.member("vera").request
+    snapshot = member.get(f"{release}/snapshot").json()
+    states = base64.b64decode(snapshot["states"])
+    assert len(states) == sum(snapshot["meta"]["batches"])
+    assert {snapshot["meta"]["cells"][state] for state in states} == {"done"}
+    names = member.get(f"{release}/names").json()
+    assert len(names) == len(states)
+
+    told = member.get(f"{release}/events?since=0").text()
+    assert re.search(r"id: \d+\nevent: cells\ndata: \[\d+,7,", told)
+    assert told.endswith("event: end\ndata: {}\n\n")
+    known = member.get(f"{release}/events?since=0", headers={"Last-Event-ID": str(snapshot["seq"])}).text()
+    assert "event: cells" not in known
+    assert "event: figures" in known
+    assert member.get(f"{release}/events?since=yesterday").status == 400
+    assert member.get("/deployments/999999/snapshot").status == 404
+
+    for part in ("snapshot", "events", "names", "panels", "table", "targets/0"):
+        assert "/login" in visitor.get(f"{release}/{part}").url
+        assert viewer.get(f"{release}/{part}").status == 200
+    assert viewer.get(f"{release}/ask/abort").status == 403
 
 
 class Line:

@@ -29,6 +29,9 @@ POINTS: Final = 60
 SAMPLE: Final = 150
 """So many targets are looked at more closely: those that were settled last."""
 
+EXACT: Final = 10
+"""From here on the first digit behind the point says nothing."""
+
 _CHAIN: Final = (Stage.MARKDOWN, Stage.DOWNLOAD, Stage.INSTALL, Stage.VERIFY, Stage.MARKUP)
 
 
@@ -164,9 +167,14 @@ def _line(values: Sequence[tuple[datetime, float]]) -> Chart:
     points = [f"{WIDTH * (at - first).total_seconds() / width_s:.1f},{y(value)}" for at, value in values]
     return Chart(
         points=" ".join(points),
-        highest=highest,
-        latest=values[-1][1],
+        highest=_told(highest),
+        latest=_told(values[-1][1]),
         latest_y=y(values[-1][1]),
         began_at=first,
         ended_at=last,
     )
+
+
+def _told(value: float) -> float:
+    """Return a value as exact as a person wants to know it."""
+    return round(value) if value >= EXACT else round(value, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 _feeds: Final = Feeds()
+
+STREAM_S: Final = 600.0
+"""How long a stream lasts: then the page asks again, and whether it still may is looked at again."""
+
+AGAIN: Final = b"event: again\ndata: {}\n\n"
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """A proxy that gathers an answer before it passes it on would make a live stream a dead one."""
@@ -78,8 +84,13 @@ def names(request: HttpRequest, deployment_id: int) -> HttpResponse:
 
 async def _followed(deployment_id: int, since: int) -> AsyncIterator[bytes]:
     feed = _feeds.of(deployment_id, rollwave=services(), bell=bell)
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + STREAM_S
     async for text in feed.follow(since):
         yield text
+        if loop.time() > ends:
+            yield AGAIN
+            return
 
 
 def _sizes(batches: tuple[int, ...]) -> list[int]:

@@ -154,6 +154,23 @@ def test_what_is_over_says_so_at_once():
     assert sent_to_one(release)[-1].endswith(END)
 
 
+def test_a_quiet_stream_says_that_it_is_there(monkeypatch):
+    monkeypatch.setattr(feed_module, "HEARTBEAT_S", 0)
+    monkeypatch.setattr(feed_module, "POLL_S", 0.01)
+    release = Release()
+
+    async def run() -> bytes:
+        feed = Feed(release, bell=Bell(), stopping=asyncio.Event())
+        said = b""
+        async for text in feed.follow(0):
+            said += text
+            if b": still here" in said:
+                break
+        return said
+
+    assert asyncio.run(asyncio.wait_for(run(), timeout=20)).endswith(b": still here\n\n")
+
+
 def test_streams_end_when_the_server_stops():
     release = Release()
 

@@ -7,6 +7,9 @@ const SILENT_MS = 40_000;
 const RETRY_MS = 1_000;
 const LONGEST_MS = 15_000;
 
+/** After so many failures it begins anew: a snapshot says what an event stream cannot, such as that one has to sign in. */
+const PATIENCE = 3;
+
 /**
  * The live data of one release. Begins with a snapshot, follows the events, and heals by itself.
  *
@@ -46,7 +49,12 @@ export class LiveSource extends EventTarget {
         try {
             const answer = await fetch(`${this.url}/snapshot`, { headers: { Accept: "application/json" } });
 
-            if (!answer.ok || answer.redirected) {
+            if (answer.redirected) {
+                // Nobody is signed in here any more: the page itself leads to where one can.
+                window.location.reload();
+                return;
+            }
+            if (!answer.ok) {
                 throw new Error(`the snapshot answers ${answer.status}`);
             }
 
@@ -95,6 +103,7 @@ export class LiveSource extends EventTarget {
             stream.close();
             this.#begin();
         });
+        stream.addEventListener("again", () => this.#connect());
         stream.addEventListener("end", () => {
             stream.close();
             this.#stream = null;
@@ -102,7 +111,7 @@ export class LiveSource extends EventTarget {
         });
         stream.addEventListener("error", () => {
             stream.close();
-            this.#comeBack(() => this.#connect());
+            this.#comeBack(() => (this.#failures > PATIENCE ? this.#begin() : this.#connect()));
         });
     }
 
