@@ -40,6 +40,8 @@ def sights(portal: Portal) -> Mapping[str, str]:
         "users": "/users",
         "tokens": "/tokens",
         "account": "/account",
+        "password": "/account/password",
+        "verification": "/audit/verification",
     }
 
 
