@@ -19,6 +19,7 @@ from rollwave.web.access import Permission, may, of_app, of_group, of_server, pr
 from rollwave.web.access import check as check_access
 from rollwave.web.api import apps, deployments, groups, packages, servers
 from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, page
+from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
 from rollwave.web.portal.told import told
 
@@ -39,6 +40,10 @@ OUT: Final = ("hold", "failed", "offline", "new", "deploying")
 @page(Permission.VIEW)
 def show(request: HttpRequest) -> HttpResponse:
     """Show all groups, app by app."""
+    return render(request, "portal/fleet.html", remembered(request, "fleet", lambda: _apps(request)))
+
+
+def _apps(request: HttpRequest) -> dict[str, Any]:
     described = {one.name: one.description for one in apps.list_apps(request)}
     by_app: dict[str, list[GroupOut]] = {name: [] for name in described}
     for group in groups.list_groups(request):
@@ -47,7 +52,7 @@ def show(request: HttpRequest) -> HttpResponse:
         {"name": name, "description": described.get(name, ""), "groups": [_figures(one) for one in of_app]}
         for name, of_app in by_app.items()
     ]
-    return render(request, "portal/fleet.html", {"apps": listed})
+    return {"apps": listed}
 
 
 @page(Permission.VIEW, of_app)

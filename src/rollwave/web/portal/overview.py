@@ -10,6 +10,7 @@ from rollwave.domain.status import Status
 from rollwave.web.access import Permission, may_somewhere, principal_of
 from rollwave.web.api import deployments, groups
 from rollwave.web.portal.page import page
+from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
 
 if TYPE_CHECKING:
@@ -24,24 +25,25 @@ _RECENT: Final = 8
 @page(Permission.VIEW)
 def show(request: HttpRequest) -> HttpResponse:
     """Show the overview."""
+    shown = remembered(request, "overview", lambda: _read(request))
+    may_release = may_somewhere(principal_of(request), Permission.OPERATE)
+    return render(request, "portal/overview.html", {**shown, "may_release": may_release})
+
+
+def _read(request: HttpRequest) -> dict[str, Any]:
     active = deployments.list_deployments(request, active=True, limit=1_000)
     counts = tallies([one.id for one in active])
     releases: list[dict[str, Any]] = [{"release": one, "counts": counts[one.id]} for one in active]
     fleet = groups.list_groups(request)
     attention = [one for one in releases if one["release"].status in WAITS | STOPPED]
-    return render(
-        request,
-        "portal/overview.html",
-        {
-            "attention": sorted(attention, key=lambda one: one["release"].status not in STOPPED),
-            "moving": [one for one in releases if one not in attention],
-            "waiting_count": sum(one["release"].status in WAITS for one in attention),
-            "stopped_count": sum(one["release"].status in STOPPED for one in attention),
-            "ended": deployments.list_deployments(request, active=False, limit=_RECENT),
-            "groups": fleet,
-            "instance_count": sum(one.instance_count for one in fleet),
-            "in_traffic_count": sum(one.in_traffic_count for one in fleet),
-            "out": [one for one in fleet if one.held_count or one.failed_count or one.offline_count],
-            "may_release": may_somewhere(principal_of(request), Permission.OPERATE),
-        },
-    )
+    return {
+        "attention": sorted(attention, key=lambda one: one["release"].status not in STOPPED),
+        "moving": [one for one in releases if one not in attention],
+        "waiting_count": sum(one["release"].status in WAITS for one in attention),
+        "stopped_count": sum(one["release"].status in STOPPED for one in attention),
+        "ended": deployments.list_deployments(request, active=False, limit=_RECENT),
+        "groups": fleet,
+        "instance_count": sum(one.instance_count for one in fleet),
+        "in_traffic_count": sum(one.in_traffic_count for one in fleet),
+        "out": [one for one in fleet if one.held_count or one.failed_count or one.offline_count],
+    }
