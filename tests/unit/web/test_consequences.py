@@ -11,7 +11,7 @@ from rollwave.domain.config import DeploymentConfig
 from rollwave.domain.model import BrakeCause, Standing
 from rollwave.web.portal import attention, gate
 from rollwave.web.portal.consequences import DANGEROUS, consequences
-from rollwave.web.portal.course import steps, story
+from rollwave.web.portal.course import duration, steps, story
 from tests.stage import FULL, UNWELL, Play, make_group
 
 CONFIG = DeploymentConfig(prestage=False, max_unavailable_percent=20, canary_count=2)
@@ -80,3 +80,11 @@ def test_the_gate_is_braked_when_the_release_is(play):
         failed = sum(one.standing is Standing.FAILED for one in state.targets.values())
         if told.word == "Passing":
             assert told.detail == f"{failed} failed, the brake comes at 6"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (8.4, "8 s"), (60, "1 m"), (192, "3 m 12 s"), (3600, "1 h"), (7500, "2 h 5 m")],
+)
+def test_a_span_says_nothing_that_is_zero(seconds, said):
+    assert duration(seconds) == said

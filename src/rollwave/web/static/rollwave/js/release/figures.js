@@ -121,26 +121,36 @@ export class FiguresView {
             set(batch.querySelector(".batch-count b"), this.numbers.format(isPlain ? size : done));
             set(batch.querySelector(".batch-of"), isPlain ? "" : ` / ${this.numbers.format(size)}`);
             set(batch.querySelector(".batch-note"), isOver && !failed && window.innerWidth <= 720 ? this.words.passed : note);
-            set(batch.querySelector(".batch-foot"), this.#foot(batch, { isOver, failed, begun, index }));
+            batch.querySelector(".batch-foot")?.classList.toggle("is-due", this.#due(index) !== null);
+            set(batch.querySelector(".batch-foot"), this.#foot({ isOver, failed, begun, index }));
         }
     }
 
-    /**
-     * @param {HTMLElement} batch
-     * @param {{isOver: boolean, failed: number, begun: boolean, index: number}} standing
-     */
-    #foot(batch, { isOver, failed, begun, index }) {
+    /** @param {{isOver: boolean, failed: number, begun: boolean, index: number}} standing */
+    #foot({ isOver, failed, begun, index }) {
         if (isOver) {
             return failed ? this.words.failed.replace("{n}", this.numbers.format(failed)) : "✓";
         }
 
-        const due = batch.querySelector(".batch-foot")?.getAttribute("data-due");
+        const due = this.#due(index);
 
-        if (!begun && due && new Date(due).getTime() > Date.now()) {
-            return this.words.starts.replace("{time}", clock(new Date(due)));
+        if (!begun && due) {
+            return this.words.starts.replace("{time}", clock(due));
         }
 
         return begun || index === 0 ? "" : this.words.waitsFor.replace("{n}", String(index));
+    }
+
+    /**
+     * Return when the pause before a batch ends; null where there is none.
+     *
+     * @param {number} index
+     */
+    #due(index) {
+        const told = this.page.querySelector(`#release-dues [data-batch="${index + 1}"]`)?.getAttribute("data-due");
+        const due = told ? new Date(told) : null;
+
+        return due && due.getTime() > Date.now() ? due : null;
     }
 
     /** @param {string} name */
