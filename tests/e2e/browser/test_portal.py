@@ -74,6 +74,20 @@ def test_a_hold_is_raised_and_lifted_with_a_reason_that_everybody_sees(portal: P
     expect(page.get_by_role("row").filter(has_text="a fan is loud")).to_have_count(1)
 
 
+def test_every_flag_says_who_raised_it(portal: Portal, page: Page):
+    """A hold its person and reason, a server that is down whoever said so, all else the release that did it."""
+    page.goto("/groups/search-prod")
+    for server, told in (
+        ("search-iad-02", "disk is being replaced"),
+        ("search-fra-04", "rack maintenance"),
+        ("search-sin-01", f"Release #{portal.releases['waiting']}"),
+    ):
+        expect(page.get_by_role("row").filter(has_text=server)).to_contain_text(told)
+    page.goto("/groups/billing-prod?state=failed")
+    expect(page.locator("#instances tbody tr")).to_have_count(3)
+    expect(page.get_by_role("link", name=f"Release #{portal.releases['braked']}")).to_have_count(3)
+
+
 def test_a_server_is_checked_and_taken_offline_and_back(page: Page):
     """What a server lacks is shown on its page; that it is offline is said there, too."""
     page.goto("/servers/stage-fra-04")

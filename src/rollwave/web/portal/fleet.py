@@ -18,6 +18,7 @@ from rollwave.web import fleet
 from rollwave.web.access import Permission, may, of_app, of_group, of_server, principal_of
 from rollwave.web.access import check as check_access
 from rollwave.web.api import apps, deployments, groups, packages, servers
+from rollwave.web.portal.flags import raised
 from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, page
 from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
@@ -72,10 +73,12 @@ def show_group(request: HttpRequest, name: str) -> HttpResponse:
     shown = [one for one in group.instances if _is_wanted(one, wanted, request.GET.get("q", ""))]
     recent = deployments.list_deployments(request, group=name, limit=_RECENT)
     counts = tallies([one.id for one in recent])
+    instances = Paginator(shown, MOST_ROWS).get_page(number_asked(request, "page"))
     context = {
         "group": group,
         "figures": _figures(group),
-        "instances": Paginator(shown, MOST_ROWS).get_page(number_asked(request, "page")),
+        "instances": instances,
+        "raised": raised(list(instances)),
         "state": wanted,
         "q": request.GET.get("q", ""),
         "states": _states(group.instances),
@@ -106,9 +109,9 @@ def show_servers(request: HttpRequest) -> HttpResponse:
 def show_server(request: HttpRequest, name: str) -> HttpResponse:
     """Show one server with what runs on it."""
     server = servers.read_server(request, name)
-    return render(
-        request, "portal/server.html", {"server": server, "may_operate": _may_at(request, Permission.OPERATE, name)}
-    )
+    may_operate = _may_at(request, Permission.OPERATE, name)
+    context = {"server": server, "raised": raised(server.instances), "may_operate": may_operate}
+    return render(request, "portal/server.html", context)
 
 
 @page(Permission.OPERATE, of_server)
