@@ -22,7 +22,8 @@ from rollwave.ports.notifier import ChannelError, Claim, Message, Parcel, Topic
 from rollwave.ports.store import StageChanged
 from rollwave.store import models, topics
 from rollwave.store.dialect import pack
-from rollwave.store.outbox import GATHER_AT_MOST_S, GIVE_UP_AFTER, MOST_EVENTS, DjangoOutbox, adopt, choose_again
+from rollwave.store.outbox import GIVE_UP_AFTER, DjangoOutbox, adopt, choose_again
+from rollwave.store.parcels import GATHER_AT_MOST_S, MOST_EVENTS
 from rollwave.store.sealing import SealBrokenError, seal, unseal
 from tests.contract.store.crew import Crew, planned
 from tests.contract.store.worlds import NOON, DjangoWorld
