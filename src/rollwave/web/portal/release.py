@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.paginator import Paginator
@@ -24,7 +26,7 @@ from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web.access import Permission, may, needs, of_deployment, principal_of
 from rollwave.web.context import services
 from rollwave.web.language import language_shown
-from rollwave.web.live.cell import FAILURES, Cell, cell_of
+from rollwave.web.live.cell import Cell, cell_of
 from rollwave.web.portal import attention, charts, course, gate, steering, target_card
 from rollwave.web.portal.legend import cell_names, legend
 from rollwave.words.catalog import name_of
@@ -60,6 +62,15 @@ class _Made(Struct, frozen=True, kw_only=True):
 
 _made: Final[dict[int, dict[tuple[object, ...], _Made]]] = {}
 """By release, and by what a page depends on: language and permissions. Empty for what is over."""
+
+CHARTS_AGE: Final = timedelta(seconds=10)
+"""So long charts are shown to others as they were drawn for the first."""
+
+MOST_DRAWN: Final = 100
+"""Most charts that are kept."""
+
+_drawn: Final[dict[tuple[int, str | None], tuple[datetime, str]]] = {}
+"""By release and language: when they were drawn, and what."""
 
 _UNTOLD: Final = (facts.BakeApproved, facts.BatchScheduled)
 """Another event of the same moment tells it better."""
@@ -98,8 +109,15 @@ def panels(request: HttpRequest, deployment_id: int) -> HttpResponse:
 @require_safe
 @needs(Permission.VIEW, of_deployment)
 def chart(request: HttpRequest, deployment_id: int) -> HttpResponse:
-    """Return the charts."""
-    return render(request, "portal/release/charts.html", {"charts": charts.charts(deployment_id), "id": deployment_id})
+    """Return the charts, a few seconds old where others watch, too: they are drawn from a large part of the log."""
+    now, look = services().clock.now(), (deployment_id, get_language())
+    drawn = _drawn.get(look)
+    if drawn is None or now - drawn[0] > CHARTS_AGE:
+        if len(_drawn) > MOST_DRAWN:
+            _drawn.clear()
+        context = {"charts": charts.charts(deployment_id), "id": deployment_id}
+        drawn = _drawn[look] = (now, render_to_string("portal/release/charts.html", context, request))
+    return HttpResponse(drawn[1])
 
 
 @require_safe
@@ -223,21 +241,20 @@ def _percent(part: int, whole: int) -> float:
 
 
 def _batches(state: State, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    found = []
-    for batch in state.deployment.batches:
-        mine = [cell for cell, one in zip(cells, state.targets.values(), strict=True) if one.batch == batch.number]
-        found.append(
-            {
-                "number": batch.number,
-                "canary": batch.canary,
-                "total": len(mine),
-                "done": mine.count(Cell.DONE),
-                "failed": sum(cell in FAILURES for cell in mine),
-                "opened": batch.opened,
-                "due_at": batch.due_at,
-            }
-        )
-    return found
+    of_batch: defaultdict[int, list[Cell]] = defaultdict(list)
+    for cell, one in zip(cells, state.targets.values(), strict=True):
+        of_batch[one.batch].append(cell)
+    return [
+        {
+            "number": batch.number,
+            "canary": batch.canary,
+            "total": len(of_batch[batch.number]),
+            "done": of_batch[batch.number].count(Cell.DONE),
+            "opened": batch.opened,
+            "due_at": batch.due_at,
+        }
+        for batch in state.deployment.batches
+    ]
 
 
 def _activity(state: State, told: Sequence[course.Entry]) -> list[dict[str, Any]]:
