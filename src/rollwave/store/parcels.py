@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from rollwave.domain import facts
 from rollwave.ports.notifier import Mark, Message, Parcel, Release, Told, Topic
@@ -55,8 +56,7 @@ def put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> tuple[P
     )
     names = _names(deployment, named)
     message = Message(
-        # The subscription's own number is a part: whoever has two of them is not to take one's for the other's.
-        id=f"msg_{row.pk}_{deployment.pk}_{cursor.seq + 1}_{until}",
+        id=_identity(row, deployment, cursor.seq + 1, until),
         subscription=row.name,
         release=_release(deployment),
         events=tuple(_told(one, fact, names) for one, fact in wanted),
@@ -66,6 +66,12 @@ def put_together(row: Subscription, cursor: Cursor, *, now: datetime) -> tuple[P
     )
     parcel = Parcel(message=message, until=until, attempt=cursor.attempts + 1)
     return parcel, _mark(cursor, until=until, begun_at=begun_at) if is_new else None
+
+
+def _identity(row: Subscription, deployment: Deployment, first: int, until: int) -> str:
+    """Return what names these events: of this subscription, for who has two of them; by its topics as they are now."""
+    choice = crc32(" ".join(sorted(row.topics)).encode())
+    return f"msg_{row.pk}_{deployment.pk}_{first}_{until}_{choice:08x}"
 
 
 def _mark(cursor: Cursor, **changes: Any) -> Mark:

@@ -337,6 +337,18 @@ def test_what_was_prepared_and_is_out_of_date_is_not_sent(bench):
     assert bench.parcel(claim) is None
 
 
+def test_a_message_whose_topics_were_changed_between_two_attempts_is_another_one(bench):
+    """The same id always means the same events."""
+    row = bench.subscribe()
+    bench.happen(bench.deployments[0], BRAKED, STAGE)
+    claim = bench.claim(row)
+    first = bench.parcel(claim).message
+    models.Subscription.objects.filter(id=row.pk).update(topics=["braked"])
+    second = bench.parcel(claim).message
+    assert (len(first.events), len(second.events)) == (2, 1)
+    assert first.id != second.id
+
+
 def test_a_long_log_is_told_in_pieces(bench):
     row = bench.subscribe()
     wanted = bench.happen(bench.deployments[0], *[BRAKED, RELEASED] * MOST_EVENTS)
