@@ -65,6 +65,8 @@ class SignIn(views.LoginView):
 def note_sign_in(request: HttpRequest, user: Any, *, how: str) -> None:
     """Let the audit log know who signed in, and from where."""
     origin.note(request)
+    # Nobody else would: sessions that ran out are of no use, and there are as many as there were sign-ins.
+    request.session.clear_expired()
     accounts.log("signed_in", user, actor=user.get_username(), now=services().clock.now(), how=how)
 
 
