@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from msgspec import Struct
 
 from rollwave.store.models import FINAL_PHASES, Deployment
-from rollwave.web.access import Permission, may, may_somewhere, principal_of_user, within
+from rollwave.web.access import Permission, may, principal_of_user, within
 from rollwave.web.portal.theme import Theme, theme_of
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ class Link(Struct, frozen=True, kw_only=True):
         label: What it says.
         icon: Name of its icon, for the menu of small screens.
         prefixes: Beginnings of the addresses that belong to it.
-        permission: What it takes; whoever lacks it is not shown the entry.
+        is_for_managers: Only whoever may manage everything is shown the entry.
     """
 
     name: str
     label: Any
     icon: str
     prefixes: tuple[str, ...] = ()
-    permission: Permission = Permission.VIEW
+    is_for_managers: bool = False
 
     def is_current(self, path: str) -> bool:
         """Return whether the page at *path* belongs to it."""
@@ -59,7 +59,7 @@ NAVIGATION: Final = (
         label=_("Settings"),
         icon="settings",
         prefixes=("/settings", "/users", "/tokens", "/notifications"),
-        permission=Permission.MANAGE,
+        is_for_managers=True,
     ),
 )
 
@@ -104,7 +104,7 @@ def _navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "count": _active_count(principal) if link.name == "portal:deployments" else 0,
         }
         for link in NAVIGATION
-        if may_somewhere(principal, link.permission)
+        if not link.is_for_managers or may(principal, Permission.MANAGE)
     ]
 
 
