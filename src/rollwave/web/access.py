@@ -258,6 +258,12 @@ def give(grants: Iterable[Grant], **holder: Any) -> None:
     )
 
 
+def replace(grants: Iterable[Grant], *, user_id: int, from_groups: bool) -> None:
+    """Give a user these grants instead of those that came the same way, from single sign-on or not."""
+    models.Grant.objects.filter(user=user_id, from_groups=from_groups).delete()
+    give(grants, user_id=user_id, from_groups=from_groups)
+
+
 def to_text(grant: Grant) -> str:
     """Return a grant as people write it: ``operator``, ``operator:shop`` or ``operator:shop/production``."""
     there = "" if grant.environment == EVERY else f"/{grant.environment}"

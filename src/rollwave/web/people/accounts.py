@@ -102,8 +102,7 @@ def change(
         before = standing(user)
         if grants is not None:
             _check(maker, grants)
-            user.grants.filter(from_groups=False).delete()  # type: ignore[attr-defined]  # ours
-            access.give(grants, user_id=user.pk)
+            access.replace(grants, user_id=user.pk, from_groups=False)
         if active is not None:
             user.is_active = active
         if full_name is not None:

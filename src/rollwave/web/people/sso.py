@@ -161,8 +161,7 @@ def _admitted(claims: Mapping[str, Any], sso: SsoSettings) -> User:
         before = accounts.standing(user)
         user.email = str(claims.get("email") or user.email)
         user.save(update_fields=["email"])
-        user.grants.filter(from_groups=True).delete()  # type: ignore[attr-defined]  # ours
-        access.give(_grants(claims, sso), user_id=user.pk, from_groups=True)
+        access.replace(_grants(claims, sso), user_id=user.pk, from_groups=True)
         after = accounts.standing(user)
         if known is None:
             accounts.log("created", user, actor=user.get_username(), now=now, after=after)
