@@ -110,7 +110,7 @@ class Rollwave:
     executors: Mapping[str, Executor]
     balancers: Mapping[str, Balancer]
     engine: Engine
-    offload: Offload
+    offload: StoreThreads
     channels: Channels
     broadcast: BroadcastThread
     owner: str
@@ -207,7 +207,7 @@ def build(
     settings_path = data_dir / SETTINGS_NAME
     settings = read_settings(settings_path)
     clock = SystemClock()
-    threads = StoreThreads(before=_mend_connection)
+    threads = StoreThreads(before=_mend_connection, after=_close_connection)
     trusted = _trusted_keys(data_dir / "keys")
     if executors is None:
         executors = _executors(settings_path, settings, trusted=trusted, clock=clock)
@@ -258,7 +258,7 @@ def build(
                 outbox, open_channel=channels.open, clock=clock, offload=offload, owner=owner, telemetry=telemetry
             ),
             writes=threads,
-            reads=StoreThreads(before=_mend_connection),
+            reads=StoreThreads(before=_mend_connection, after=_close_connection),
         ),
         owner=owner,
         metrics=metrics,
@@ -345,6 +345,11 @@ def _broker_state(celery: Celery, clock: Clock) -> Callable[[], str]:
     from rollwave.queue.celery import BrokerState  # noqa: PLC0415  # slow to import, and one process does without
 
     return BrokerState(celery, clock=clock).read
+
+
+def _close_connection() -> None:
+    """Close the thread's connection."""
+    connection.close()
 
 
 def _mend_connection() -> None:

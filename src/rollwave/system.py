@@ -57,10 +57,15 @@ class StoreThreads:
 
     Args:
         before: Called in the thread before every call: puts right what broke since the last one.
+        after: Called in each thread as the last thing it does: closes what it kept open.
     """
 
-    def __init__(self, *, before: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, *, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
+    ) -> None:
         self._before = before
+        self._after = after
+        self.is_open = True
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-writer")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rollwave-reader")
 
@@ -73,12 +78,16 @@ class StoreThreads:
         return await self._run(self._reader, function, *args, **kwargs)
 
     def close(self) -> None:
-        """Let what was begun end; nothing new can begin."""
+        """Let what was begun end, and each thread close what it kept open; nothing new can begin."""
+        self.is_open = False
         for thread in (self._writer, self._reader):
-            thread.shutdown(wait=True, cancel_futures=True)
+            thread.submit(self._after)
+            thread.shutdown(wait=True)
 
     async def _run(self, thread: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def call() -> T:
+            if not self.is_open:
+                raise asyncio.CancelledError
             self._before()
             return function(*args, **kwargs)
 

@@ -139,6 +139,7 @@ class EngineThread:
             log.exception("engine_broke")
             self.broke = True
         finally:
+            self._rollwave.offload.close()
             self._runs.set()
             if self.broke:
                 # A supervisor starts the process again; others go on meanwhile.

@@ -119,6 +119,7 @@ def _serve(rollwave: Rollwave, place: DataDir, listener: socket.socket) -> None:
         secret_in(welcome_file(place.path))
     tune_interpreter()
     uvloop.run(_run(rollwave, place, listener))
+    rollwave.offload.close()
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def test_a_group_without_its_executor_stops_the_start(data_dir, instance):
 
 def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
     """By way of the member's name to its instance, and from there to its deploy path."""
-    threads = StoreThreads()
+    threads = StoreThreads(after=connections.close_all)
     files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=threads)
     place = tmp_path / "s1" / "shop" / "shared" / "drain"
 
@@ -215,7 +215,6 @@ def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
         seen += [await is_there(), place.exists()]
         await files.put(MEMBER, False)
         seen += [await is_there(), place.exists()]
-        await threads.read(connections.close_all)
         return seen
 
     assert asyncio.run(run()) == [False, True, True, False, False]
@@ -224,7 +223,7 @@ def test_a_drain_file_is_put_on_the_members_host(tmp_path, instance):
 
 def test_drain_files_of_many_members_take_one_query(tmp_path, instance):
     """A pool may have thousands, and all of them are read every other second."""
-    threads = StoreThreads()
+    threads = StoreThreads(after=connections.close_all)
     files = DrainFiles({"local": LocalExecutor(driver=driver_source(), trusted_keys={})}, offload=threads)
     members = [replace(MEMBER, name=f"shop/s1:{port}", port=port) for port in range(1, 101)]
     (tmp_path / "s1" / "shop").mkdir()
@@ -235,7 +234,6 @@ def test_drain_files_of_many_members_take_one_query(tmp_path, instance):
         before = await threads.read(lambda: len(connection.queries))
         found = await files.find(members)
         asked = await threads.read(lambda: len(connection.queries)) - before
-        await threads.read(connections.close_all)
         return found, asked
 
     # All of them share the server's folder here, and so its drain file.
@@ -244,14 +242,11 @@ def test_drain_files_of_many_members_take_one_query(tmp_path, instance):
 
 
 def test_an_executor_that_cannot_place_a_drain_file_says_so(instance):
-    threads = StoreThreads()
+    threads = StoreThreads(after=connections.close_all)
     files = DrainFiles({"local": FakeExecutor(clock=SystemClock())}, offload=threads)
 
     async def run() -> None:
-        try:
-            await files.put(MEMBER, True)
-        finally:
-            await threads.read(connections.close_all)
+        await files.put(MEMBER, True)
 
     with pytest.raises(BalancerPoolError, match="use another balancer"):
         asyncio.run(run())

@@ -95,7 +95,7 @@ def test_two_processes_serve_one_release_to_one_page(play, monkeypatch):
     picture = reading.picture(play.id)
     page = Page(seq=picture.seq, cells=bytearray(picture.cells))
 
-    threads = StoreThreads()
+    threads = StoreThreads(after=lambda: connection.close())  # noqa: PLW0108  # what it is depends on who asks
 
     class Rollwave:
         offload = threads
@@ -120,9 +120,6 @@ def test_two_processes_serve_one_release_to_one_page(play, monkeypatch):
         async for text in feeds[0].follow(page.seq):
             page.take(text)
         stopping.set()
-        # Each thread closes its own.
-        await threads(lambda: connection.close())  # noqa: PLW0108  # what it is depends on who asks
-        await threads.read(lambda: connection.close())  # noqa: PLW0108  # the same
 
     asyncio.run(asyncio.wait_for(run(), timeout=60))
     threads.close()
