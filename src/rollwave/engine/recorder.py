@@ -19,7 +19,7 @@ from rollwave.domain.commands import SliceReported
 from rollwave.domain.decide import decide
 from rollwave.domain.errors import FencedError, RecalledError, StateConflictError
 from rollwave.domain.model import Standing
-from rollwave.ports.store import SliceRecord
+from rollwave.ports.store import SliceRecord, packed
 from rollwave.ports.telemetry import UNHEARD
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ class _Entry(Struct, frozen=True, kw_only=True, eq=False, gc=False):
     failing: tuple[int, Failure] | None
     done: bool
     written: asyncio.Future[None]
+
+
+class _Part(Struct, frozen=True, kw_only=True, gc=False):
+    """What one transaction writes of one slice."""
+
+    session: Session
+    entries: list[_Entry]
+    record: SliceRecord
 
 
 class Recorder:
@@ -166,8 +174,10 @@ class Recorder:
         if not entries:
             return []
         now = self._clock.now()
+        # Here, on the event loop: the thread that writes is the one that everybody waits for.
+        parts = [self._part(session, of_slice, now=now) for session, of_slice in _by_session(entries)]
         try:
-            postponed, records, decisions = await self._offload(self._commit, entries, now)
+            postponed, decisions = await self._offload(self._commit, parts, now)
         except FencedError as error:
             # A process that slept may hold the same slice twice; it is the older claim that is void.
             fenced = min(_sessions_of(entries, error.key), key=lambda session: session.claim.epoch)
@@ -179,7 +189,7 @@ class Recorder:
             if entry not in waiting and not entry.written.done():
                 entry.written.set_result(None)
         # Last, and on the event loop: neither the thread that writes nor a worker waits for whoever listens.
-        self._telemetry.recorded(records, since=now)
+        self._telemetry.recorded([part.record for part in parts if part.entries[0] not in waiting], since=now)
         for loaded, decision in decisions:
             self._telemetry.decided(loaded.state.deployment.id, decision.facts, since=now)
         return postponed
@@ -191,51 +201,53 @@ class Recorder:
             session.recalls, session.recalled = recalls, recalled
         return entries
 
-    def _commit(
-        self, entries: list[_Entry], now: datetime
-    ) -> tuple[list[_Entry], list[SliceRecord], list[tuple[Loaded, Decision]]]:
+    def _part(self, session: Session, entries: list[_Entry], *, now: datetime) -> _Part:
+        transitions = [transition for entry in entries for transition in entry.transitions]
+        record = SliceRecord(
+            key=session.claim.key,
+            epoch=session.claim.epoch,
+            recalls=session.recalls,
+            lease_until=now + self._lease,
+            transitions=transitions,
+            packed=packed(transitions),
+        )
+        return _Part(session=session, entries=entries, record=record)
+
+    def _commit(self, parts: list[_Part], now: datetime) -> tuple[list[_Entry], list[tuple[Loaded, Decision]]]:
         """
         Decide what calls for a decision, and commit it all; runs beside the event loop.
 
         Groups that share servers are decided in different commits: one decision cannot see what the other takes.
 
         Returns:
-            The entries that have to wait for the next commit; what was written; what was decided.
+            The entries that have to wait for the next commit; what was decided.
         """
         loads: dict[int, Loaded] = {}
         reports: dict[int, list[SliceReported]] = {}
         deciding: set[str] = set()
-        records, postponed, written = [], [], []
-        for session, of_slice in _by_session(entries):
-            key = session.claim.key
-            report = _report(session, of_slice)
+        postponed: list[_Entry] = []
+        written: list[tuple[_Part, bool]] = []
+        for part in parts:
+            deployment_id, _ = part.record.key
+            report = _report(part.session, part.entries)
             if report is not None:
-                if key[0] not in loads:
-                    loaded = self._releases.load(key[0])
+                if deployment_id not in loads:
+                    loaded = self._releases.load(deployment_id)
                     if not deciding.isdisjoint(loaded.group_versions):
-                        postponed += of_slice
+                        postponed += part.entries
                         continue
                     deciding.update(loaded.group_versions)
-                    loads[key[0]] = loaded
-                reports.setdefault(key[0], []).append(report)
-            written.append((session, of_slice, report))
-            records.append(
-                SliceRecord(
-                    key=key,
-                    epoch=session.claim.epoch,
-                    recalls=session.recalls,
-                    lease_until=now + self._lease,
-                    transitions=[transition for entry in of_slice for transition in entry.transitions],
-                )
-            )
+                    loads[deployment_id] = loaded
+                reports.setdefault(deployment_id, []).append(report)
+            written.append((part, report is not None))
         decisions = [(loads[id_], decide(loads[id_].state, *told, now=now)) for id_, told in reports.items()]
-        for after in self._releases.store.commit(decisions, records, at=now):
+        for after in self._releases.store.commit(decisions, [part.record for part, _ in written], at=now):
             # Here, and not back on the event loop: whoever loads next would find the cache behind, and read it all.
             self._releases.remember(after)
         # Here for the same reason: the next transaction may begin before the event loop hears of this one.
-        for session, of_slice, report in written:
-            session.note(of_slice, reported=report is not None, lease_until=now + self._lease)
-        return postponed, records, decisions
+        for part, reported in written:
+            part.session.note(part.entries, reported=reported, lease_until=part.record.lease_until)
+        return postponed, decisions
 
 
 def _without_recalled(entries: list[_Entry]) -> list[_Entry]:

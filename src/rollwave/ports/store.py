@@ -9,7 +9,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.json import encode
 
 from rollwave.domain.model import Failure, Progress, Stage  # noqa: TC001  # msgspec reads the annotations
 
@@ -157,6 +158,7 @@ class SliceRecord(Struct, frozen=True, kw_only=True, gc=False):
         recalls: As last seen; a higher one in the store refuses this write.
         lease_until: New end of the lease.
         transitions: In the order in which they happened.
+        packed: The same, `packed`; a store that writes it so makes it itself where it is None.
     """
 
     key: SliceKey
@@ -164,6 +166,12 @@ class SliceRecord(Struct, frozen=True, kw_only=True, gc=False):
     recalls: int
     lease_until: datetime
     transitions: Sequence[Transition] = ()
+    packed: Raw | None = None
+
+
+def packed(transitions: Sequence[Transition]) -> Raw:
+    """Return *transitions* as one piece of JSON; to be called where there is time for it, which the writer has not."""
+    return Raw(encode(transitions))
 
 
 class Wish(Struct, frozen=True, kw_only=True):

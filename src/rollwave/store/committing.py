@@ -142,7 +142,7 @@ def _write_records(records: Sequence[SliceRecord], log: Log) -> None:
     seen = []
     for record in records:
         if record.transitions:
-            log.add_transitions(*record.key, record.transitions)
+            log.add_transitions(record)
             seen.append((*record.key, _last_of_each(record.transitions)))
     if seen:
         execute(_SEE, pack(seen))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from rollwave.ports.store import Transition
+from rollwave.ports.store import Transition, packed
 from rollwave.store import codec
 from rollwave.store.dialect import (
     as_json,
@@ -21,10 +21,11 @@ from rollwave.store.dialect import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
     from rollwave.domain.facts import Fact
+    from rollwave.ports.store import SliceRecord
 
 _COLUMNS = ("deployment_id", "seq", "at", "kind", "instance_id", "data")
 _LISTED = ", ".join(_COLUMNS)
@@ -45,12 +46,12 @@ class Log:
     """What one transaction adds to the logs of deployments: gathered first, then written by two statements at most."""
 
     def __init__(self) -> None:
-        self._transitions: defaultdict[int, list[tuple[int, Sequence[Transition]]]] = defaultdict(list)
+        self._transitions: defaultdict[int, list[SliceRecord]] = defaultdict(list)
         self._facts: defaultdict[int, list[tuple[str, str, None, object]]] = defaultdict(list)
 
-    def add_transitions(self, deployment_id: int, slice_number: int, transitions: Sequence[Transition]) -> None:
+    def add_transitions(self, record: SliceRecord) -> None:
         """Add what a worker saw, each at its own time; it comes before what is decided on it."""
-        self._transitions[deployment_id].append((slice_number, transitions))
+        self._transitions[record.key[0]].append(record)
 
     def add_facts(self, deployment_id: int, facts: Iterable[Fact], *, at: datetime) -> None:
         """Add what was decided."""
@@ -62,10 +63,10 @@ class Log:
         transitions, facts = [], []
         for deployment_id in sorted({*self._transitions, *self._facts}):
             seen, decided = self._transitions[deployment_id], self._facts[deployment_id]
-            seq = _next_seq(deployment_id, sum(len(of_slice) for _, of_slice in seen) + len(decided))
-            for number, of_slice in seen:
-                transitions.append((deployment_id, number, seq, of_slice))
-                seq += len(of_slice)
+            seq = _next_seq(deployment_id, sum(len(one.transitions) for one in seen) + len(decided))
+            for one in seen:
+                transitions.append((*one.key, seq, one.packed or packed(one.transitions)))
+                seq += len(one.transitions)
             facts += [(deployment_id, seq + place, *fact) for place, fact in enumerate(decided)]
         if transitions:
             execute(_APPEND_TRANSITIONS, pack(transitions))
