@@ -5,7 +5,11 @@ The same release to real sshds (or minions) on loopback, in the same batches: pu
 unpack, switch, start anew, wait for health, put back. By Rollwave over SSH and over Salt, by Ansible, by Salt states,
 and by the servers alone (the limit, see ``limit.py``). Each begins with the version before on every server, which it
 has brought there itself. Then the rollback of the whole group, in two batches; Rollwave also releases once more, with
-its connections open, and once with packages fetched ahead. The last line is one JSON object, about the largest fleet.
+its connections open, and once with packages fetched ahead.
+
+Seconds are from the moment at which the release was asked for to its end: for Ansible and Salt the whole command, for
+Rollwave what its server says, and as ``command_s`` the two commands of a person who deploys and waits (each starts a
+Python). The last line is one JSON object about the largest fleet, with every fleet in ``fleets``.
 """
 
 from __future__ import annotations
@@ -138,6 +142,9 @@ def summary(hosts: int, told: dict[str, Any]) -> dict[str, Any]:
     }
     key = "out_of_traffic_s_p50"
     more = {f"{name}_{key}": one[key] for name, one in told.items() if key in one}
+    more |= {f"{name}_command_s": one["command_s"] for name, one in told.items() if "command_s" in one}
+    if "limit" in told:
+        more["limit_script_s"] = told["limit"]["script_s"]
     more |= {f"{name}_rollback_s": one["rollback"]["seconds"] for name, one in told.items() if "rollback" in one}
     for name, one in told.items():
         if "prestaged" in one:
@@ -154,11 +161,11 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, action="append", help=f"how many servers; {HOSTS} by default")
     parser.add_argument("--only", choices=PEERS, action="append", help="who releases; all by default")
     arguments = parser.parse_args()
-    found = {}
-    for hosts in arguments.hosts or HOSTS:
-        found = {**summary(hosts, measure(hosts, arguments.only or list(PEERS)))}
-        _say(json.dumps(found))
-    print(json.dumps(found))
+    found = []
+    for hosts in sorted(arguments.hosts or HOSTS):
+        found.append(summary(hosts, measure(hosts, arguments.only or list(PEERS))))
+        _say(json.dumps(found[-1]))
+    print(json.dumps({**found[-1], "fleets": found}))
 
 
 def _say(line: str) -> None:
