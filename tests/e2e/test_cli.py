@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -298,6 +299,65 @@ def test_a_token_lives_from_create_to_revoke(rollwave):
 
     audit = rollwave.ok("audit", "--json").document
     assert "ci" in {entry["actor"] for entry in audit}
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def test_each_shell_is_told_commands_options_groups_and_what_runs(rollwave, make_fleet):
+    """What its script asks for: commands, the words of an option, and names that only the server knows."""
+    fleet = make_fleet(rollwave, "offered")
+    fleet.apply()
+    fleet.push("1.0")
+    id_ = str(rollwave.ok("deploy", "offered", "1.0", "--no-start", "--json").document["id"])
+
+    for shell in SHELLS:
+        assert complete(rollwave, shell, "rollwave deploy --kind ro") == ["rollout", "rollback"]
+        assert complete(rollwave, shell, "rollwave plan offe") == ["offered"]
+        assert complete(rollwave, shell, "rollwave plan offered ") == ["1.0"]
+        assert {"offered", id_} <= set(complete(rollwave, shell, "rollwave abort "))
+    rollwave.ok("abort", id_)
+
+
+def test_a_shell_is_told_no_names_where_no_server_answers(tmp_path):
+    """Not a word of trouble may stand in the line that somebody types; commands are completed all the same."""
+    nobody = Rollwave(tmp_path / "nothing")
+    nobody.environment["ROLLWAVE_ENDPOINT"] = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    for shell in SHELLS:
+        assert complete(nobody, shell, "rollwave plan sh") == []
+        assert complete(nobody, shell, "rollwave pl") == ["plan"]
+
+
+def test_the_script_for_bash_completes_in_bash(rollwave, make_fleet):
+    """What `completion show` prints, read by the real shell, offers the names of the server."""
+    make_fleet(rollwave, "sourced").apply()
+    script = (
+        f"source <({PROGRAM} completion show bash); COMP_WORDS=(rollwave plan sour); COMP_CWORD=2; "
+        f'_rollwave_completion {PROGRAM}; printf "%s\n" "${{COMPREPLY[@]}}"'
+    )
+
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], env=rollwave.environment, capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("sourced\n", "")
+
+
+def complete(rollwave: Rollwave, shell: str, line: str) -> list[str]:
+    """What the program offers at the end of *line*; asked for as the script of each shell does."""
+    asked = {"_ROLLWAVE_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line}
+    if shell == "bash":
+        asked |= {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    if shell == "fish":
+        asked |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = subprocess.run(
+        [PROGRAM], env=rollwave.environment | asked, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if shell == "zsh":
+        return re.findall(r'^(?:_arguments .\*: :\(\()?"([^"]*)"', done.stdout, re.MULTILINE)
+    return [one.split("\t")[0] for one in done.stdout.splitlines() if one]
 
 
 def test_a_terminal_without_unicode_gets_other_signs(rollwave):

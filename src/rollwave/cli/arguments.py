@@ -5,13 +5,26 @@ from typing import Annotated
 
 import typer
 
+from rollwave.cli import candidates
 from rollwave.domain.model import Kind
 
 DeploymentName = Annotated[
-    str, typer.Argument(metavar="ID|GROUP", help="A deployment: its id, or its group.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID|GROUP",
+        help="A deployment: its id, or its group.",
+        show_default=False,
+        autocompletion=candidates.deployments,
+    ),
 ]
-GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="Name of the group.", show_default=False)]
-ServerName = Annotated[str, typer.Argument(metavar="SERVER", help="Name of the server.", show_default=False)]
+GroupName = Annotated[
+    str,
+    typer.Argument(metavar="GROUP", help="Name of the group.", show_default=False, autocompletion=candidates.groups),
+]
+ServerName = Annotated[
+    str,
+    typer.Argument(metavar="SERVER", help="Name of the server.", show_default=False, autocompletion=candidates.servers),
+]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the audit log.", show_default=False)]
 Key = Annotated[
     str | None,

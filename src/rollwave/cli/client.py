@@ -43,7 +43,17 @@ class Client:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        patience_s: float | None = None,
     ) -> None:
+        """
+        Prepare; nothing is sent yet.
+
+        Args:
+            connection: Where the API is, and who we are to it.
+            transport: Carries requests instead of the network.
+            sleep: Waits before a repeat.
+            patience_s: For who cannot wait: give up after so long, and repeat nothing.
+        """
         self.endpoint = connection.endpoint
         self.has_token = connection.token is not None
         headers = {"User-Agent": "rollwave-cli", "Accept": "application/json"}
@@ -54,11 +64,12 @@ class Client:
         self._http = httpx.Client(
             base_url=f"{connection.endpoint}/api/v1/",
             headers=headers,
-            timeout=TIMEOUT,
+            timeout=TIMEOUT if patience_s is None else patience_s,
             transport=transport,
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True,
         )
         self._sleep = sleep
+        self._pauses_s = _PAUSES_S if patience_s is None else ()
 
     def __enter__(self) -> Self:
         return self
@@ -183,7 +194,7 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
     def _pauses(self) -> Iterator[float | None]:
-        yield from _PAUSES_S
+        yield from self._pauses_s
         yield None
 
     def _error(self, response: httpx.Response) -> ApiError | NotRollwaveError:

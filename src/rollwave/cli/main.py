@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from rollwave.cli.output import Output
     from rollwave.domain.errors import RollwaveError
+
+COMPLETE_VARIABLE: Final = "_ROLLWAVE_COMPLETE"
+"""Set by the script of a shell: what is asked for are words, not work."""
 
 _NOUNS: Final = (
     "deploy",
@@ -69,7 +73,12 @@ def run(arguments: list[str], *, transport: httpx.BaseTransport | None = None) -
     # documented way to say that a module is not there, and httpx goes on without.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     output = Output(is_json="--json" in arguments)
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if COMPLETE_VARIABLE in os.environ:
+        # `completion` takes the place of Typer's own options, and those are what makes Typer know the shells.
+        from typer._completion_classes import completion_init  # noqa: PLC0415  # Typer exports it nowhere else
+
+        completion_init()
+    elif not arguments or {"-h", "--help"} & set(arguments):
         _use_ink()
     try:
         result = build_app()(

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from rollwave.cli.errors import UsageError
+from rollwave.cli.main import COMPLETE_VARIABLE
 from rollwave.cli.session import Session, command
 
 _PROGRAM = "rollwave"
-_VARIABLE = "_ROLLWAVE_COMPLETE"
 
 
 class Shell(StrEnum):
@@ -37,7 +37,7 @@ def install(session: Session, shell: ShellName = None) -> None:
     """Install completion for your shell."""
     from typer._completion_shared import install as install_script  # noqa: PLC0415  # Typer exports it nowhere else
 
-    name, path = install_script(shell=_shell(shell), prog_name=_PROGRAM, complete_var=_VARIABLE)
+    name, path = install_script(shell=_shell(shell), prog_name=_PROGRAM, complete_var=COMPLETE_VARIABLE)
     session.output.show({"shell": name, "path": str(path)})
     session.output.say(f"{name} completes rollwave from the next start on ({path})")
 
@@ -46,7 +46,7 @@ def show(session: Session, shell: ShellName = None) -> None:
     """Print the completion script."""
     from typer._completion_shared import get_completion_script  # noqa: PLC0415  # Typer exports it nowhere else
 
-    script = get_completion_script(prog_name=_PROGRAM, complete_var=_VARIABLE, shell=_shell(shell))
+    script = get_completion_script(prog_name=_PROGRAM, complete_var=COMPLETE_VARIABLE, shell=_shell(shell))
     session.output.show({"script": script})
     if not session.output.is_json:
         session.output.say(script)

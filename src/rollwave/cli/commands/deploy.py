@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rollwave.cli import candidates
 from rollwave.cli.arguments import DeploymentKind, GroupName, Key, Reason, Settings
 from rollwave.cli.errors import UsageError
 from rollwave.cli.session import Session, command, new_key
@@ -14,7 +15,12 @@ PANEL = "Release"
 
 Version = Annotated[
     str | None,
-    typer.Argument(metavar="VERSION", help="Version to release; needed for a rollout.", show_default=False),
+    typer.Argument(
+        metavar="VERSION",
+        help="Version to release; needed for a rollout.",
+        show_default=False,
+        autocompletion=candidates.versions,
+    ),
 ]
 
 

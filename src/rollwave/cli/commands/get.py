@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from rollwave.cli import candidates
 from rollwave.cli.errors import UsageError, WatchInterruptedError
 from rollwave.cli.exits import Exit, exit_of_status
 from rollwave.cli.lookup import find_deployment
@@ -33,6 +34,11 @@ def register(app: typer.Typer) -> None:
     command(app, rich_help_panel="Look")(get)
 
 
+def _kinds_and_deployments(context: typer.Context, incomplete: str) -> candidates.Candidates:
+    kinds = [(kind.value, "all of them") for kind in Listing if kind.value.startswith(incomplete)]
+    return [*kinds, *candidates.deployments(context, incomplete)]
+
+
 def get(
     session: Session,
     kind: Annotated[
@@ -40,7 +46,7 @@ def get(
         typer.Argument(
             metavar="KIND",
             help="deployments, apps, groups, servers or packages; or the id or group of a deployment.",
-            autocompletion=lambda: list(Listing),
+            autocompletion=_kinds_and_deployments,
         ),
     ] = "deployments",
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them.", show_default=False)] = None,
