@@ -104,6 +104,22 @@ class NoStablePackageError(RollwaveError):
         super().__init__(f"group {group!r} has no earlier stable package; {hint}", group=group, hint=hint)
 
 
+class NeverReleasedError(RollwaveError):
+    """A rollback was asked for to a package that was never released to the group with success: that is a rollout."""
+
+    code = "group.never_released"
+
+    def __init__(self, *, group: str, version: str, possible: list[str]) -> None:
+        ways = ", ".join(possible) if possible else "none, since nothing was"
+        super().__init__(
+            f"{version} was never released to group {group!r} with success, so it is no version to roll back to; "
+            f"possible: {ways}; a rollout brings a version that is new",
+            group=group,
+            version=version,
+            possible=possible,
+        )
+
+
 class StateConflictError(RollwaveError):
     """Somebody else committed first; load again and decide again."""
 

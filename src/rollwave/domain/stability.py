@@ -11,9 +11,21 @@ if TYPE_CHECKING:
 
     from rollwave.domain.model import PackageRef
 
+    Ended = tuple[Kind, PackageRef, Phase]
+
+
+def good_packages(ended: Sequence[Ended]) -> tuple[PackageRef, ...]:
+    """
+    Return every package that a rollback may lead to, each once, that of the latest success first.
+
+    Args:
+        ended: Kind, goal and final phase of every deployment that is over, oldest first.
+    """
+    return tuple(dict.fromkeys(goal for _kind, goal, phase in reversed(ended) if phase is Phase.SUCCESS))
+
 
 def stable_packages(
-    ended: Sequence[tuple[Kind, PackageRef, Phase]],
+    ended: Sequence[Ended],
 ) -> tuple[PackageRef | None, PackageRef | None]:
     """
     Return the stable package of a group and the one to go back to from there.

@@ -10,6 +10,7 @@ from rollwave.domain.decide import decide
 from rollwave.domain.errors import (
     CommandRepeatedError,
     DeploymentActiveError,
+    NeverReleasedError,
     NoStablePackageError,
     StateConflictError,
 )
@@ -92,10 +93,13 @@ class Releases:
         Raises:
             NotFoundError: If there is no such group.
             NoStablePackageError: If *goal* is None and there is no package to fall back on.
+            NeverReleasedError: If a rollback is to lead to a package that was never released with success.
             EmptyGroupError: If no instance can take part.
         """
         fleet = self.store.fleet(group)
         goal = goal or _implied_goal(fleet, kind)
+        if kind is Kind.ROLLBACK:
+            _check_rollback(fleet, goal)
         batches, has_canary = plan(fleet.instances, group=group, kind=kind, config=config, canaries=fleet.canaries)
         return facts.Planned(
             group=group,
@@ -137,6 +141,7 @@ class Releases:
             NotFoundError: If there is no such deployment.
             ActionNotAllowedError: If the command is not open now.
             InvalidValueError: If it carries a value out of range.
+            NeverReleasedError: If it names a package to roll back to that was never released with success.
             IdempotencyConflictError: If the command key stands for another request.
             StateConflictError: If others kept committing first; try again.
         """
@@ -147,6 +152,8 @@ class Releases:
                 return loaded
             try:
                 decision = decide(loaded.state, event, now=now)
+                if isinstance(event, GiveUp) and event.rollback_to is not None:
+                    _check_rollback(self.store.fleet(loaded.state.deployment.group), event.rollback_to)
                 if not decision.facts and command is None:
                     return loaded
                 (after,) = self.store.commit([(loaded, decision)], at=now, command=command)
@@ -215,6 +222,16 @@ def _implied_goal(fleet: Fleet, kind: Kind) -> PackageRef:
     if kind is Kind.ROLLOUT or goal is None:
         raise NoStablePackageError(group=fleet.group, hint="name the version to release")
     return goal
+
+
+def _check_rollback(fleet: Fleet, goal: PackageRef) -> None:
+    """
+    Return if a rollback may lead to *goal*.
+
+    It asks for no approval and has no canary, so it never brings what has not passed both before.
+    """
+    if goal not in fleet.good:
+        raise NeverReleasedError(group=fleet.group, version=goal.version, possible=[one.version for one in fleet.good])
 
 
 def _previous(fleet: Fleet, goal: PackageRef) -> PackageRef | None:

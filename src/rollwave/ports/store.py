@@ -54,6 +54,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
         canaries: Ids of the instances that the group prefers as canaries.
         stable: The package of the last deployment that ended in success; None before the first.
         before_stable: The stable package before that one; None where there is none.
+        good: Every package that was once released with success, the latest first: where a rollback may lead.
         active: Id and phase of the deployment that is not final; None where there is none.
     """
 
@@ -63,6 +64,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
     canaries: tuple[int, ...]
     stable: PackageRef | None
     before_stable: PackageRef | None
+    good: tuple[PackageRef, ...]
     active: tuple[int, str] | None
 
 

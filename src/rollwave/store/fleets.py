@@ -13,7 +13,7 @@ from rollwave.domain import model
 from rollwave.domain.errors import NotFoundError
 from rollwave.domain.model import Kind, PackageRef, Phase
 from rollwave.domain.neighbors import is_working, neighbor
-from rollwave.domain.stability import stable_packages
+from rollwave.domain.stability import good_packages, stable_packages
 from rollwave.ports.store import Fleet
 from rollwave.store import codec, rows
 from rollwave.store.deployments import active, deployment_value
@@ -41,7 +41,8 @@ def read(name: str) -> Fleet:
     except Group.DoesNotExist:
         raise NotFoundError(kind="group", name=name) from None
     instances = instances_of(group.id, busy_servers=busy_servers(group.id, sharing_with(name)))
-    stable, before_stable = stable_packages(_ended(group.id))
+    ended = _ended(group.id)
+    stable, before_stable = stable_packages(ended)
     current = active(group.id)
     return Fleet(
         group=name,
@@ -50,6 +51,7 @@ def read(name: str) -> Fleet:
         canaries=tuple(instance.id for instance in instances if instance.server in group.canaries),
         stable=stable,
         before_stable=before_stable,
+        good=good_packages(ended),
         active=(current.id, current.phase) if current else None,
     )
 

@@ -26,7 +26,7 @@ from rollwave.domain.evolve import planned as begin
 from rollwave.domain.model import Course, Progress, Stage, Standing
 from rollwave.domain.neighbors import is_working, neighbor
 from rollwave.domain.progress import next_due
-from rollwave.domain.stability import stable_packages
+from rollwave.domain.stability import good_packages, stable_packages
 from rollwave.domain.traffic import wants_traffic
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import Host, HostPlan
@@ -149,12 +149,9 @@ class MemoryStore:
 
     def fleet(self, group: str) -> Fleet:
         row = self._group(group)
-        stable, before = stable_packages(
-            [
-                (ended.state.deployment.kind, ended.state.deployment.goal, ended.state.deployment.phase)
-                for ended in (self._deployments[one] for one in self._ended[group])
-            ]
-        )
+        over = [self._deployments[one].state.deployment for one in self._ended[group]]
+        ended = [(one.kind, one.goal, one.phase) for one in over]
+        stable, before = stable_packages(ended)
         active = self._active.get(group)
         return Fleet(
             group=group,
@@ -163,6 +160,7 @@ class MemoryStore:
             canaries=row.canaries,
             stable=stable,
             before_stable=before,
+            good=good_packages(ended),
             active=(active, self._deployments[active].state.deployment.phase.value) if active else None,
         )
 

@@ -94,7 +94,7 @@ def plan(
     Raises:
         NotFoundError: If there is no such group or package.
         InvalidValueError: If a rollout names no version.
-        NoStablePackageError, EmptyGroupError: See `Releases.plan`.
+        NoStablePackageError, NeverReleasedError, EmptyGroupError: See `Releases.plan`.
     """
     row = _group(group)
     if version is None and kind is Kind.ROLLOUT:
@@ -182,6 +182,7 @@ def roll_back_group(group: str, *, version: str | None, actor: str, reason: str,
     Raises:
         NotFoundError: If there is no such group or package.
         NoStablePackageError: If no version is named and none is known to be good.
+        NeverReleasedError: If the version was never released to the group with success.
         ActionNotAllowedError: If the active deployment is being given up already.
     """
     row = _group(group)

@@ -163,10 +163,11 @@ def test_only_success_makes_a_package_stable(world, goal):
     for claim in crew.claim_open():
         crew.finish(claim)
     assert crew.phase is Phase.ABORTED
-    assert world.store.fleet("shop").stable is None
+    assert (world.store.fleet("shop").stable, world.store.fleet("shop").good) == (None, ())
 
     released(world, "shop", goal)
 
+    assert world.store.fleet("shop").good == (goal,)
     assert (world.store.fleet("shop").stable, world.store.fleet("shop").before_stable) == (goal, None)
 
 
@@ -180,4 +181,5 @@ def test_two_rollbacks_lead_on_back(world, goal):
         assert before == expected
         released(world, "shop", before, kind=Kind.ROLLBACK)
 
+    assert set(world.store.fleet("shop").good) == set(packages)
     assert (world.store.fleet("shop").stable, world.store.fleet("shop").before_stable) == (goal, None)

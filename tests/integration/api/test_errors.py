@@ -125,6 +125,25 @@ def test_without_a_stable_package_there_is_nothing_to_go_back_to(api, shop):
     told(api.http.post(f"/groups/{shop.name}/rollback"), 409, "group.no_stable_package")
 
 
+def test_a_rollback_leads_to_what_was_good_before_by_every_way_in(api, make_shop):
+    """Nobody gets round approval and canary by calling a new version a rollback; the answer names what may be."""
+    shop = make_shop(2, versions=("1.0", "1.1", "2.0"), config={"max_unavailable_percent": 50})
+    for version in ("1.0", "1.1"):
+        shop.release(version)
+    body = {"group": shop.name, "kind": "rollback", "version": "2.0"}
+
+    for path in ("/plans", "/deployments"):
+        error = told(api.http.post(path, json=body), 409, "group.never_released")
+        assert error["facts"]["possible"] == ["1.1", "1.0"]
+    told(api.http.post(f"/groups/{shop.name}/rollback", json={"version": "2.0"}), 409, "group.never_released")
+    deployment = shop.deploy("2.0")["id"]
+    for path in (f"/deployments/{deployment}/actions/rollback", f"/groups/{shop.name}/rollback"):
+        told(api.http.post(path, json={"version": "2.0"}), 409, "group.never_released")
+    assert api.get(f"/deployments/{deployment}")["abort"] is None
+
+    assert shop.act(deployment, "rollback", {"version": "1.0"})["abort"]["rollback_to"] == "1.0"
+
+
 def test_an_empty_group_cannot_be_released_to(api, make_shop):
     shop = make_shop(0, versions=("1.0",))
     for path in ("/deployments", "/plans"):

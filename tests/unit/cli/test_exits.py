@@ -21,6 +21,7 @@ from rollwave.packages import errors as package_errors
         ("deployment.active", Exit.REFUSED),
         ("deployment.action_not_allowed", Exit.REFUSED),
         ("group.no_stable_package", Exit.REFUSED),
+        ("group.never_released", Exit.REFUSED),
         ("command.key_conflict", Exit.REFUSED),
         ("auth.unauthorized", Exit.DENIED),
         ("package.unknown_key", Exit.DENIED),

@@ -19,6 +19,7 @@ ERRORS = [
         {"action": "bake", "phase": "canary", "reason": "it is early", "available": ["brake", "abort"]},
     ),
     (errors.NoStablePackageError, {"group": "shop", "hint": "release one"}),
+    (errors.NeverReleasedError, {"group": "shop", "version": "2.0", "possible": ["1.1", "1.0"]}),
     (errors.OwnApprovalError, {"actor": "ann"}),
     (errors.StateConflictError, {"message": "somebody else was first", "deployment_id": 7}),
     (errors.FencedError, {"deployment_id": 7, "slice_number": 3}),

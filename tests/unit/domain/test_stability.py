@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollwave.domain.model import Kind, PackageRef, Phase
-from rollwave.domain.stability import stable_packages
+from rollwave.domain.stability import good_packages, stable_packages
 
 V0, V1, V2 = (PackageRef(id=number, version=f"1.{number}") for number in range(3))
 OK, ABORTED = Phase.SUCCESS, Phase.ABORTED
@@ -28,6 +28,15 @@ ROLLOUT, ROLLBACK, SCALE_OUT, REROLL = Kind.ROLLOUT, Kind.ROLLBACK, Kind.SCALE_O
 def test_only_success_makes_a_package_stable(ended, stable, before):
     """Repeating a package is no step; what was given up never was stable."""
     assert stable_packages(ended) == (stable, before)
+
+
+def test_a_rollback_may_lead_to_whatever_was_good_once():
+    """Each version once, the latest success first; what was given up is none, and what was undone still is one."""
+    history = [(ROLLOUT, V0, OK), (ROLLOUT, V1, OK), (ROLLOUT, V2, ABORTED), (REROLL, V1, OK)]
+    assert good_packages(history) == (V1, V0)
+
+    assert good_packages([*history, (ROLLBACK, V0, OK)]) == (V0, V1)
+    assert good_packages([]) == ()
 
 
 def test_two_rollbacks_in_a_row_go_back_two_steps():

@@ -7,7 +7,13 @@ from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
-from rollwave.domain.errors import ActionNotAllowedError, EmptyGroupError, IdempotencyConflictError
+from rollwave.domain.config import DeploymentConfig
+from rollwave.domain.errors import (
+    ActionNotAllowedError,
+    EmptyGroupError,
+    IdempotencyConflictError,
+    NeverReleasedError,
+)
 from rollwave.domain.model import BrakeCause, Kind, Phase
 from rollwave.engine.releases import Releases
 from rollwave.ports.store import CommandKey
@@ -87,6 +93,34 @@ def test_a_command_that_is_accepted_meanwhile_counts_once(releases, crew, world)
 
     assert after.state.deployment.phase is Phase.ROLLING_OUT
     assert sum(isinstance(fact, facts.CommandAccepted) for fact in world.log(crew.id)) == 1
+
+
+def test_a_rollback_never_brings_what_was_not_good_before(world, releases):
+    """It asks for no approval and has no canary; so neither a plan nor a command leads to a new version (I2)."""
+    good, newer, never = (world.add_package(version) for version in ("1.0", "1.1", "2.0"))
+    for package in (good, newer):
+        released(world, "shop", package)
+
+    def plan(goal):
+        return releases.plan("shop", kind=Kind.ROLLBACK, config=DeploymentConfig(), goal=goal, actor="ann")
+
+    assert plan(good).goal == good
+    with pytest.raises(NeverReleasedError, match=r"possible: 1\.1, 1\.0;") as refused:
+        plan(never)
+    assert refused.value.facts["possible"] == ["1.1", "1.0"]
+
+    crew = Crew.create(world, "shop", never)
+    with pytest.raises(NeverReleasedError):
+        releases.act(crew.id, cmd.GiveUp(actor="ann", rollback_to=never), now=NOON)
+    assert releases.load(crew.id).state.deployment.abort is None
+    assert releases.act(crew.id, cmd.GiveUp(actor="ann", rollback_to=good), now=NOON).state.deployment.abort
+
+
+def test_where_nothing_was_good_a_rollback_says_so(world, releases):
+    """The version is not the mistake then."""
+    goal = world.add_package("1.0")
+    with pytest.raises(NeverReleasedError, match="none, since nothing was"):
+        releases.plan("shop", kind=Kind.ROLLBACK, config=DeploymentConfig(), goal=goal, actor="ann")
 
 
 def hold_all(world, *, hold):

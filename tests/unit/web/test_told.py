@@ -11,6 +11,7 @@ from rollwave.web.portal.told import _BY_CODE, _NOTHING, told
 ERRORS = [
     errors.EmptyGroupError(group="shop-prod", hint="lift a hold"),
     errors.NoStablePackageError(group="shop-prod", hint="name one"),
+    errors.NeverReleasedError(group="shop-prod", version="2.0", possible=["1.1", "1.0"]),
     errors.DeploymentActiveError(group="shop-prod", deployment_id=7, phase="baking"),
     errors.StateConflictError("somebody was faster"),
     errors.IdempotencyConflictError(key="k"),
@@ -30,6 +31,7 @@ def test_every_refusal_is_told_in_both_languages(error):
     assert english
     assert chinese != english
     assert "%(" not in english + chinese
+    assert "['" not in english + chinese
 
 
 def test_every_sentence_is_of_an_error_that_there_is():

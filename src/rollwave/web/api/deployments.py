@@ -143,6 +143,7 @@ _PLAN_ERRORS = (
     errors.InvalidValueError,
     errors.EmptyGroupError,
     errors.NoStablePackageError,
+    errors.NeverReleasedError,
     *BODY_ERRORS,
 )
 
@@ -242,6 +243,7 @@ def approve(
         errors.InvalidValueError,
         errors.ActionNotAllowedError,
         errors.NoStablePackageError,
+        errors.NeverReleasedError,
         errors.StateConflictError,
         errors.IdempotencyConflictError,
         *BODY_ERRORS,

@@ -36,6 +36,7 @@ _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
         domain.DeploymentActiveError,
         domain.ActionNotAllowedError,
         domain.NoStablePackageError,
+        domain.NeverReleasedError,
         domain.StateConflictError,
         domain.IdempotencyConflictError,
         packages.VersionTakenError,

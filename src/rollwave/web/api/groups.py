@@ -145,6 +145,7 @@ def unhold(
     response=answers(
         errors.NotFoundError,
         errors.NoStablePackageError,
+        errors.NeverReleasedError,
         errors.ActionNotAllowedError,
         errors.IdempotencyConflictError,
         *_BODY,

@@ -66,6 +66,7 @@ class PlanOut(Output):
         errors.InvalidValueError,
         errors.EmptyGroupError,
         errors.NoStablePackageError,
+        errors.NeverReleasedError,
         *BODY_ERRORS,
         ok=PlanOut,
     ),

@@ -25,6 +25,9 @@ _NOTHING: Final[Mapping[str, Any]] = {
 _BY_CODE: Final[Mapping[str, Any]] = {
     "group.empty": later("No instance of %(group)s can take part: all are held, offline or taken up already."),
     "group.no_stable_package": later("%(group)s has no version that is known to be good; choose a package."),
+    "group.never_released": later(
+        "%(version)s was never released to %(group)s with success; a rollback leads to one that was: %(possible)s."
+    ),
     "deployment.active": later("%(group)s already has release #%(deployment_id)s; it has to end first."),
     "state.conflict": later("Somebody else changed this at the same moment; look again, and try again."),
     "command.key_conflict": later("This form was sent before with other values; open it anew."),
@@ -35,7 +38,11 @@ def told(error: RollwaveError) -> str:
     """Return what *error* says; in English where it is one that a page hardly ever meets."""
     text = _NOTHING.get(str(error.facts.get("kind"))) if error.code == "input.not_found" else _BY_CODE.get(error.code)
     if text is not None:
-        return str(text) % error.facts
+        return str(text) % {name: _shown(value) for name, value in error.facts.items()}
     if error.code == "input.invalid_value":
         return _("%(field)s is “%(value)s”; expected %(expected)s") % error.facts
     return error.message
+
+
+def _shown(value: object) -> object:
+    return (", ".join(map(str, value)) or "—") if isinstance(value, list) else value
