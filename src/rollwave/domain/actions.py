@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import brake
 from rollwave.domain.commands import Action
-from rollwave.domain.config import RANGES, BatchMode
+from rollwave.domain.config import RANGES
 from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.domain.phases import TRANSITIONS, Trigger
 from rollwave.domain.tally import tally_of
@@ -87,8 +87,9 @@ def _why_not_next(state: State) -> str | None:
     if closed:
         return closed
     batch = next_batch(state)
-    if state.deployment.config.batch_mode is not BatchMode.MANUAL:
-        return "batches start by themselves (batch_mode is auto)"
+    if not state.deployment.goes_by_hand:
+        is_rollback = state.deployment.kind is Kind.ROLLBACK
+        return f"batches start by themselves ({'a rollback never waits' if is_rollback else 'batch_mode is auto'})"
     if batch is None or batch.opened or batch.released:
         return "no batch waits to be let go"
     return None

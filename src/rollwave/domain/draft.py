@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rollwave.domain import admission, facts
 from rollwave.domain.actions import next_batch
-from rollwave.domain.config import BatchMode
 from rollwave.domain.evolve import evolve
 from rollwave.domain.model import Course
 from rollwave.domain.phases import TRANSITIONS, Trigger
@@ -58,7 +57,7 @@ class Draft:
     def release_next_batch(self) -> None:
         """In manual mode: let the next batch go."""
         batch = next_batch(self.state)
-        if batch and self.state.deployment.config.batch_mode is BatchMode.MANUAL:
+        if batch and self.state.deployment.goes_by_hand:
             self.emit(facts.BatchReleased(number=batch.number))
 
     def brake(self, fact: facts.Braked) -> None:

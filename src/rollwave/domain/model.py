@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from rollwave.domain.config import BatchMode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -318,6 +320,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
     def needs_approval(self) -> bool:
         """Whether it may not begin before somebody approves it."""
         return self.config.requires_approval and self.kind is not Kind.ROLLBACK and self.approved_by is None
+
+    @property
+    def goes_by_hand(self) -> bool:
+        """Whether a person lets each batch go; a rollback never waits. Source: domain.md, rule 5."""
+        return self.config.batch_mode is BatchMode.MANUAL and self.kind is not Kind.ROLLBACK
 
     @property
     def canary_batch(self) -> Batch | None:

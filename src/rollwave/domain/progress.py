@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import admission, brake, facts
 from rollwave.domain.actions import FAILED_PHASES, next_batch
-from rollwave.domain.config import BakePolicy, BatchMode
+from rollwave.domain.config import BakePolicy
 from rollwave.domain.model import Kind, Phase, Standing
 from rollwave.domain.phases import Trigger
 from rollwave.domain.tally import tally_of
@@ -178,7 +178,7 @@ def _open_batch(draft: Draft) -> bool:
     batch = next_batch(draft.state)
     if deployment.phase is not Phase.ROLLING_OUT or not _may_start(draft.state) or batch is None or batch.opened:
         return False
-    if deployment.config.batch_mode is BatchMode.MANUAL:
+    if deployment.goes_by_hand:
         is_due = batch.released
     else:
         pause = pause_before(draft.state, batch)

@@ -14,7 +14,6 @@ from rollwave.domain.actions import next_batch, why_not
 from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
-from rollwave.domain.config import BatchMode
 from rollwave.domain.model import Brake, Phase, Standing
 from rollwave.domain.tally import tally_of
 
@@ -168,6 +167,6 @@ def _moving(state: State, told: Summary) -> Summary:
         if budget.room_count:
             return replace(told, why=Why.NO_ROOM_AT_NEIGHBORS)
         return replace(told, why=Why.NO_ROOM, out_count=budget.out_count, limit_count=budget.limit_count)
-    if deployment.config.batch_mode is BatchMode.MANUAL:
+    if deployment.goes_by_hand:
         return replace(told, status=Status.WAITING, why=Why.BATCH_WAITS, batch=batch.number)
     return replace(told, why=Why.PAUSE, batch=batch.number, until=batch.due_at)

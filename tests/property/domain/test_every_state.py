@@ -290,7 +290,10 @@ USUAL = tuple(action for action in COMMANDS if action is not Action.RAISE_LIMIT)
 PLAIN = (*NEEDED, Action.RETRY, Action.RESUME)
 MODELS = {
     # The number of worlds is part of the claim: a walk that has become shorter no longer looks everywhere.
-    "four, two at a time": (Model(fleet=fleet_of(4), config=config(50), actions=USUAL, faults=FAIL_ONLY), 86_538),
+    "four, two at a time": (
+        Model(fleet=fleet_of(4), config=config(50), actions=USUAL, faults=(Outcome.FAIL, Outcome.LOSE)),
+        292_801,
+    ),
     "three behind a canary, every fault, a hold, verdicts": (
         Model(fleet=fleet_of(3), config=config(33, canary_count=1), actions=USUAL, holds=(1,), judges=True),
         4_610,
@@ -387,6 +390,7 @@ GOOD = {
     "six by hand": (fleet_of(6), config(33, canary_count=1, batch_mode=BatchMode.MANUAL), Kind.ROLLOUT),
     "five that never served": (fleet_of(5, new=True), config(40), Kind.ROLLOUT),
     "rollback of six": (fleet_of(6), config(1), Kind.ROLLBACK),
+    "rollback of six, of what rolls out by hand": (fleet_of(6), config(1, batch_mode=BatchMode.MANUAL), Kind.ROLLBACK),
     "reroll of four": (fleet_of(4), config(50, canary_count=1), Kind.REROLL),
     "four that somebody has to approve": (fleet_of(4), config(50, requires_approval=True), Kind.ROLLOUT),
     "rollback of four, which nobody has to": (fleet_of(4), config(50, requires_approval=True), Kind.ROLLBACK),

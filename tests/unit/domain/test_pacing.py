@@ -98,6 +98,16 @@ def test_by_hand_without_a_canary_the_start_lets_the_first_batch_go():
     assert story.succeed().in_flight == ()
 
 
+def test_a_rollback_waits_for_nobody():
+    """As fast as safety allows, whatever releases are set to (rule 5); the log names nobody who let a batch go."""
+    story = Story(fleet_of(4), kind=Kind.ROLLBACK, batch_mode=BatchMode.MANUAL, batch_pause_s=100).start().succeed()
+
+    assert story.in_flight == (3, 4)
+    assert why_not(story.state, Action.NEXT) == "batches start by themselves (a rollback never waits)"
+    assert story.succeed().phase is Phase.SUCCESS
+    assert story.happened(facts.BatchReleased) == []
+
+
 def test_in_automatic_mode_nobody_lets_a_batch_go():
     """The log names no release of a batch that nobody had to release."""
     story = Story(fleet_of(4)).to_rolling_out().fail().retry()

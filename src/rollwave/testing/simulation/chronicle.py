@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
 from rollwave.domain.commands import Action
-from rollwave.domain.config import BatchMode
 from rollwave.domain.evolve import evolve
 from rollwave.domain.model import Course, Entry, Kind, Phase, Progress, Stage, Standing
 from rollwave.ports.store import Transition
@@ -136,8 +135,8 @@ class Chronicle:
         batch = self.state.deployment.batches[number - 1]
         if batch.due_at and at < batch.due_at:
             raise Violation("I8", f"batch {number} was opened at {at}, its pause ends at {batch.due_at}")
-        is_manual = self.state.deployment.config.batch_mode is BatchMode.MANUAL
-        if is_manual and not batch.canary and not batch.released and number > 1:
+        by_hand = self.state.deployment.goes_by_hand
+        if by_hand and not batch.canary and not batch.released and number > 1:
             raise Violation("I8", f"batch {number} was opened, and nobody let it go")
 
     def _check_admission(self, fact: facts.SliceOpened, *, fleet: Collection[Instance], at: datetime) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from rollwave.domain import facts
 from rollwave.domain.commands import FleetChanged, TimeCame
-from rollwave.domain.config import BatchMode
 from rollwave.domain.decide import decide
 from rollwave.domain.model import Course, Phase, Progress, Stage, Standing
 from rollwave.engine.effects import VERBS
@@ -288,7 +287,7 @@ class Oracle:
             return False
         if deployment.brake or deployment.phase not in (Phase.CANARY, Phase.BAKING, Phase.ROLLING_OUT):
             return True
-        if deployment.config.batch_mode is BatchMode.MANUAL and not all(batch.opened for batch in deployment.batches):
+        if deployment.goes_by_hand and not all(batch.opened for batch in deployment.batches):
             return True
         # Where broken instances use up the budget, here or beside us, a person has to do something about them.
         again = decide(self._world.store.load(deployment_id).state, FleetChanged(), now=self._world.clock.now())

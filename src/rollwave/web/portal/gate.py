@@ -11,7 +11,7 @@ from msgspec import Struct
 from rollwave.domain.actions import FAILED_PHASES
 from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
-from rollwave.domain.config import BakePolicy, BatchMode, FailurePolicy
+from rollwave.domain.config import BakePolicy, FailurePolicy
 from rollwave.domain.model import Phase
 from rollwave.web.language import language_shown
 from rollwave.web.portal.course import duration
@@ -101,7 +101,7 @@ def rails(state: State) -> list[tuple[str, str]]:
         who = _("by itself") if config.bake_policy is BakePolicy.AUTO else _("a person decides")
         span = duration(config.bake_min_s) if config.bake_min_s else ""
         found.append((_("Bake"), f"{_('at least %(span)s') % {'span': span}}, {who}" if span else who))
-    if config.batch_mode is BatchMode.MANUAL:
+    if state.deployment.goes_by_hand:
         found.append((_("Batches"), _("a person lets each one go")))
     elif config.batch_pause_s or config.tail_pause_s:
         pauses = {"first": duration(config.batch_pause_s), "later": duration(config.tail_pause_s)}
