@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from rollwave.engine.trouble import Trouble
+from rollwave.engine.trouble import Trouble, Troubles
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
 from rollwave.ports.telemetry import UNHEARD, Part
 
@@ -67,6 +67,7 @@ class TrafficKeeper:
         telemetry: Telemetry = UNHEARD,
     ) -> None:
         self._telemetry = telemetry
+        self._troubles = Troubles("comparison_failed", part=Part.TRAFFIC_KEEPER, telemetry=telemetry)
         self._store = store
         self._balancers = balancers
         self._clock = clock
@@ -102,6 +103,12 @@ class TrafficKeeper:
         return sum(counts)
 
     async def _compare_pool(self, wishes: Sequence[Wish]) -> int:
+        """Compare one pool; what it raises (a balancer that this process was not told of, say) costs others nothing."""
+        with self._troubles.survived(balancer=wishes[0].balancer, pool=wishes[0].member.pool):
+            return await self._compare_members(wishes)
+        return 0
+
+    async def _compare_members(self, wishes: Sequence[Wish]) -> int:
         balancer = self._balancers[wishes[0].balancer]
         pool = wishes[0].member.pool
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from rollwave.domain.model import Progress, Stage
 from rollwave.engine.traffic import EVERY_S, LOOKS, TrafficKeeper
@@ -140,3 +141,35 @@ def test_whoever_takes_long_is_not_waited_for(scene):
     assert not scene.balancer.in_traffic(NAME)
     # One reservation, and the wishes of three rounds.
     assert scene.calls <= LOOKS + 4
+
+
+def test_a_pool_that_breaks_costs_the_others_nothing(scene):
+    """Its balancer raises what nobody foresaw: the log names the pool, and the others are put right."""
+    scene.world.add_group("till")
+    scene.world.add_instance("till", "t0")
+    wishes = scene.world.store.wishes()
+    scene.balancer = FakeBalancer(scene.clock, [one.member for one in wishes])
+    scene.keeper._balancers = {"lb": scene.balancer}
+    read = scene.balancer.read
+
+    async def breaking(members):
+        if members[0].pool == wishes.of_groups["till"][0].member.pool:
+            raise ValueError("what is this?")
+        return await read(members)
+
+    scene.balancer.read = breaking
+    shop = wishes.of_groups["shop"][0].member
+
+    async def story() -> None:
+        await scene.balancer.mark_down(shop, drain_timeout_s=0)
+        assert await scene.keeper.compare() == 1
+
+    with capture_logs() as lines:
+        try:
+            scene.loop.run_until_complete(story())
+        finally:
+            scene.loop.close()
+
+    assert scene.balancer.in_traffic(shop.name)
+    (line,) = [one for one in lines if one["event"] == "comparison_failed"]
+    assert line["pool"] == "till"
