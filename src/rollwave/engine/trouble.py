@@ -58,7 +58,7 @@ class Trouble:
 
 class Troubles:
     """
-    Keeps many things running that are tried for ever, each for itself: what one of them raises costs the others nothing.
+    Keeps many things running that are tried for ever: what one of them raises costs the others nothing.
 
     Args:
         event: What the log calls a failure.
