@@ -12,7 +12,7 @@ from rollwave.ports.executor import HostAnswer, HostUnknownError
 if TYPE_CHECKING:
     from rollwave.ports.executor import HostQuestion
 
-CHECK_LIMIT_S: Final = 20.0
+CHECK_LIMIT_S: Final = 25.0
 """How long a server may look at itself, in seconds."""
 
 
@@ -25,6 +25,9 @@ def check_arguments(question: HostQuestion) -> tuple[str, str]:
         "health_path": question.health_path,
         "port": question.host.port,
         "free_bytes": question.free_bytes,
+        "app": question.app,
+        "instance": question.host.instance,
+        "server": question.host.server,
     }
     return ("check", json.dumps(document))
 

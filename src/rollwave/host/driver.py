@@ -62,6 +62,7 @@ FETCH_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 5.0
 PROBE_PAUSE_S = 0.2
 STATUS_PROBE_TIMEOUT_S = 1.0
+ASKED_TIMEOUT_S = 3.0  # openssl, sudo three times, a supervisor, and the app: all of it in less than 25 s
 PORT_GRACE_S = 5.0
 PORT_PAUSE_S = 0.05
 ATTENDANCE_PAUSE_S = 0.02
@@ -1689,6 +1690,9 @@ class Question(NamedTuple):
     health_path: str
     port: int
     free_bytes: int
+    app: str
+    instance: str
+    server: str
     health_host: str = "127.0.0.1"
 
 
@@ -1707,6 +1711,9 @@ QUESTION_FIELDS: dict[str, Check] = {
     "health_path": URL_PATH_CHECK,
     "port": integer(1, 65535),
     "free_bytes": integer(0),
+    "app": PLAN_FIELDS["app"],
+    "instance": NAME_CHECK,
+    "server": NAME_CHECK,
 }
 
 
@@ -1722,7 +1729,8 @@ def check(text: str) -> dict[str, Any]:
     except (ValueError, RefusalError) as error:
         message = error.message if isinstance(error, RefusalError) else str(error)
         raise RefusalError("host.question_invalid", message) from error
-    findings = [see_python(), see_openssl(), see_zstd(), *see_room(question), *see_commands(question)]
+    findings = [see_python(), see_openssl(), see_zstd(), *see_room(question)]
+    findings += [see_command("start", question, question.start), see_command("stop", question, question.stop)]
     findings.append(see_health(question))
     return {"findings": [finding._asdict() for finding in findings], "now": time.time()}
 
@@ -1737,23 +1745,14 @@ def see_python() -> Finding:
 
 def see_openssl() -> Finding:
     """Look for an openssl that can verify what packages are signed with."""
-    import subprocess
-
     needed = "openssl 3.0 or newer is needed to verify packages"
     try:
-        done = subprocess.run(
-            ["openssl", "version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        exit_code, said = asked("openssl", "version")
+    except UnaskedError as error:
         return Finding("openssl", "missing", f"{needed}: {error}")
-    said = last_line(done.stdout.decode("utf-8", "replace"))
+    said = last_line(said)
     version = re.match(r"OpenSSL (\d+)\.", said)
-    if done.returncode != 0 or version is None or int(version.group(1)) < 3:
+    if exit_code != 0 or version is None or int(version.group(1)) < 3:
         return Finding("openssl", "missing", f"{needed}; found: {said}")
     return Finding("openssl", "ok", said)
 
@@ -1772,15 +1771,19 @@ def see_zstd() -> Finding:
 
 def see_room(question: Question) -> Iterator[Finding]:
     """Look whether versions can be written where they shall be, and whether there is room for them."""
-    place = question.deploy_path
+    path, parent = question.deploy_path, os.path.dirname(question.deploy_path)
+    is_there = os.path.lexists(path)
+    place = path if is_there else parent
+    if not os.path.isdir(place):
+        hint = "" if is_there else f", or mend the group's deploy_path: a release makes {path} alone"
+        yield Finding("directory", "missing", f"{place} is not a directory on this server; make it one{hint}")
+    elif not os.access(place, os.W_OK | os.X_OK):
+        message = f"{path} cannot be {'written' if is_there else 'made'}: {place} is closed to user {os.geteuid()}"
+        yield Finding("directory", "missing", f"{message}; give it to that user")
+    else:
+        yield Finding("directory", "ok", f"{path} {'may be written' if is_there else f'can be made in {parent}'}")
     while not os.path.exists(place):
         place = os.path.dirname(place)
-    if os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK):
-        how = "may be written" if place == question.deploy_path else f"can be made in {place}"
-        yield Finding("directory", "ok", f"{question.deploy_path} {how}")
-    else:
-        message = f"{question.deploy_path} cannot be made or written: {place} is closed to user {os.geteuid()}"
-        yield Finding("directory", "missing", message)
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
     room = f"{free / 2**20:.0f} MiB free in {place}"
@@ -1790,19 +1793,205 @@ def see_room(question: Question) -> Iterator[Finding]:
         yield Finding("disk", "missing", f"{room}; {question.free_bytes / 2**20:.0f} MiB are needed")
 
 
-def see_commands(question: Question) -> Iterator[Finding]:
-    """Look whether the programs that start and stop the app are there."""
+def see_command(name: str, question: Question, words: Sequence[str]) -> Finding:
+    """Look whether the command that starts or stops the app can be run: its program, sudo's rule, the supervisor."""
+    values = {
+        "app": question.app,
+        "port": str(question.port),
+        "instance": question.instance,
+        "server": question.server,
+        "deploy_path": question.deploy_path,
+    }
+    command = substituted(words, values)
+    seen = [see_program(question, command[0])]
+    if os.path.basename(command[0]) == "sudo" and seen[0].verdict == "ok":
+        options, command = split_sudo(command)
+        seen.append(see_sudo(options, command))
+        if command:
+            seen.append(see_program(question, command[0]))
+    supervisor = os.path.basename(command[0]) if command else ""
+    if supervisor in SUPERVISORS and seen[-1].verdict == "ok":
+        seen.append(SUPERVISORS[supervisor](command, is_ours=len(seen) == 1))
+    for verdict in ("missing", "note"):
+        grave = [one.message for one in seen if one.verdict == verdict]
+        if grave:
+            return Finding(name, verdict, "; ".join(grave))
+    return Finding(name, "ok", "; ".join(one.message for one in seen))
+
+
+def see_program(question: Question, program: str) -> Finding:
+    """Look for one program."""
     import shutil
 
-    for name, words in (("start", question.start), ("stop", question.stop)):
-        program = shutil.which(words[0])
-        if program:
-            yield Finding(name, "ok", program)
-        elif "{" in words[0]:
-            yield Finding(name, "note", f"{words[0]} is known with a version alone")
+    if "{version}" in program:
+        return Finding("program", "note", f"{program} is known with a version alone")
+    path = os.path.join(question.deploy_path, program) if "/" in program else program
+    found = shutil.which(path)
+    if found:
+        return Finding("program", "ok", found)
+    layout = Layout(question.deploy_path)
+    if os.path.normpath(path).startswith((layout.current + "/", layout.releases + "/")):
+        return Finding("program", "note", f"{program} is not there: right where it comes with the version")
+    message = f"{program!r} is not there, or may not be run; PATH is {os.environ.get('PATH', '')}"
+    return Finding("program", "missing", message)
+
+
+def split_sudo(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return those options of a sudo command line that say as whom, and the command that it shall run."""
+    import getopt
+
+    try:
+        given, left = getopt.getopt(list(command[1:]), SUDO_SHORT, SUDO_LONG)
+    except getopt.GetoptError:
+        return [], []
+    while left and re.match(r"[A-Za-z_]\w*=", left[0]):  # a variable for the command
+        del left[0]
+    whom = {"-u": "-u", "--user": "-u", "-g": "-g", "--group": "-g"}
+    return [word for name, value in given if name in whom for word in (whom[name], value)], left
+
+
+def see_sudo(options: Sequence[str], command: Sequence[str]) -> Finding:
+    """Ask sudo whether it would run *command*, which it does not do."""
+    shown = " ".join(command)
+    if not command or "{version}" in shown:
+        return Finding("sudo", "note", f"whether sudo permits {shown!r} is known with a version alone")
+    try:
+        exit_code, said = asked("sudo", "-n", *options, "-l", "--", *command)
+        _, rules = asked("sudo", "-n", "-l")
+    except UnaskedError as error:
+        return Finding("sudo", "note", f"sudo does not say whether it permits {shown!r}: {error}")
+    if exit_code != 0:
+        reason = last_line(said) or "no rule permits it"
+        message = f"sudo does not let user {os.geteuid()} run {shown!r} ({reason}); mend the sudoers rule"
+        return Finding("sudo", "missing", message)
+    needs_none = os.geteuid() == 0 or is_passwordless(rules, shown)
+    if needs_none is None:
+        return Finding("sudo", "note", f"sudo permits {shown!r}; its list does not say whether without a password")
+    if not needs_none:
+        message = f"sudo wants a password of user {os.geteuid()} for {shown!r}; put NOPASSWD: into the sudoers rule"
+        return Finding("sudo", "missing", message)
+    return Finding("sudo", "ok", f"sudo permits {shown!r}")
+
+
+def is_passwordless(rules: str, command: str) -> bool | None:
+    """Say whether the last of sudo's *rules* that is about *command* asks for no password; None where none names it."""
+    # "sudo -l COMMAND" alone does not tell: it is answered as soon as any rule of the user needs no password.
+    flat = " ".join(rules.split())
+    if re.search(r"(^|[ ,])!authenticate\b", flat):
+        return True
+    named = [one.start() for one in re.finditer(rf"({re.escape(command)}|\bALL)(?=,| \(|$)", flat)]
+    if not named:
+        return None
+    tags = re.findall(r"\b(NOPASSWD|PASSWD):", flat[flat.rfind("(", 0, named[-1]) : named[-1]])
+    return tags[-1:] == ["NOPASSWD"]
+
+
+def see_systemd(command: Sequence[str], *, is_ours: bool) -> Finding:
+    """Ask systemd whether it knows the units; anybody may, so *is_ours*, that no sudo is needed, does not matter."""
+    del is_ours
+    options, units = split_supervisor(command, SYSTEMCTL_VALUED)
+    if not units or any("{version}" in unit for unit in units):
+        return Finding("systemd", "note", f"{' '.join(command)!r} names no unit that can be asked for")
+    try:
+        exit_code, said = asked(command[0], *options, "show", "--property=LoadState", "--", *units)
+    except UnaskedError as error:
+        return Finding("systemd", "note", f"systemd cannot be asked for {' '.join(units)}: {error}")
+    states = re.findall(r"^LoadState=(\S+)", said, re.MULTILINE)
+    if exit_code != 0 or len(states) != len(units):
+        is_elsewhere = "not been booted with systemd" in said
+        message = f"systemd cannot be asked for {' '.join(units)}: {last_line(said)}"
+        return Finding("systemd", "missing" if is_elsewhere else "note", message)
+    bad = [f"unit {unit} is {state}" for unit, state in zip(units, states) if state != "loaded"]
+    if bad:
+        hint = "put the unit file in its place, then systemctl daemon-reload"
+        return Finding("systemd", "missing", f"{', '.join(bad)}: {hint}")
+    return Finding("systemd", "ok", f"systemd knows {' '.join(units)}")
+
+
+def see_supervisord(command: Sequence[str], *, is_ours: bool) -> Finding:
+    """Ask supervisord whether it knows the programs; where only sudo may, and *is_ours* is False, that is said."""
+    options, programs = split_supervisor(command, SUPERVISORCTL_VALUED)
+    if not programs or any("{version}" in program for program in programs):
+        return Finding("supervisord", "note", f"{' '.join(command)!r} names no program that can be asked for")
+    shown = " ".join(programs)
+    try:
+        exit_code, said = asked(command[0], *options, "status", *programs)
+    except UnaskedError as error:
+        return Finding("supervisord", "note", f"supervisord cannot be asked for {shown}: {error}")
+    unknown = re.findall(r"^(\S+): ERROR \(no such", said, re.MULTILINE)
+    if unknown:
+        hint = "put it into its configuration, then supervisorctl update"
+        return Finding("supervisord", "missing", f"supervisord has no program {' '.join(unknown)}: {hint}")
+    # 0: all of them run; 3: some do not.
+    if exit_code in (0, 3) and re.search(SUPERVISED, said, re.MULTILINE):
+        return Finding("supervisord", "ok", f"supervisord knows {shown}")
+    message = f"supervisord cannot be asked for {shown}: {last_line(said)}"
+    return Finding("supervisord", "missing" if is_ours else "note", message)
+
+
+def split_supervisor(command: Sequence[str], valued: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options of a supervisor's command line (those of *valued* take a word along), and its names."""
+    options: list[str] = []
+    words: list[str] = []
+    left = iter(command[1:])
+    for word in left:
+        if word in valued:
+            options += [word, next(left, "")]
         else:
-            message = f"{words[0]!r} is not there, or may not be run; PATH is {os.environ.get('PATH', '')}"
-            yield Finding(name, "missing", message)
+            (options if word.startswith("-") else words).append(word)
+    return options, words[1:]  # the first is the verb
+
+
+SUDO_SHORT = "ABbC:D:EeHg:h:iKklNnPp:R:r:SsT:t:U:u:Vv"
+SUDO_LONG = ["user=", "group=", "non-interactive", "set-home", "preserve-env", "login", "chdir=", "background"]
+SYSTEMCTL_VALUED = ("-H", "--host", "-M", "--machine", "--root", "--job-mode", "-t", "--type", "-p", "--property")
+SUPERVISORCTL_VALUED = ("-c", "--configuration", "-s", "--serverurl", "-u", "--username", "-p", "--password")
+SUPERVISED = r"^\S+\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b"
+SUPERVISORS: dict[str, Callable[..., Finding]] = {"systemctl": see_systemd, "supervisorctl": see_supervisord}
+
+
+class UnaskedError(Exception):
+    """A program that knows did not answer; says why."""
+
+
+ANSWERS: dict[tuple[str, ...], tuple[int, str] | UnaskedError] = {}
+"""What programs said: start and stop mostly ask the same."""
+
+
+def asked(*command: str) -> tuple[int, str]:
+    """
+    Return exit code and output, in English, of a program that only tells; each is asked once.
+
+    Raises:
+        UnaskedError: If it cannot be run, or does not end in time.
+    """
+    if command not in ANSWERS:
+        ANSWERS[command] = ask(command)
+    answer = ANSWERS[command]
+    if isinstance(answer, UnaskedError):
+        raise answer
+    return answer
+
+
+def ask(command: Sequence[str]) -> tuple[int, str] | UnaskedError:
+    """Run a program that only tells; return exit code and output, or why there is none."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, LC_ALL="C"),
+            timeout=ASKED_TIMEOUT_S,
+            check=False,
+        )
+    except OSError as error:
+        return UnaskedError(str(error))
+    except subprocess.TimeoutExpired:
+        return UnaskedError(f"it did not answer within {ASKED_TIMEOUT_S:g} s")
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def see_health(question: Question) -> Finding:

@@ -230,6 +230,7 @@ class HostQuestion(Struct, frozen=True, kw_only=True):
 
     Attributes:
         host: The instance that it shall carry.
+        app: Name of the app.
         start: Argument vector that will start the app.
         stop: Argument vector that will stop it.
         health_path: Path of the health check.
@@ -237,6 +238,7 @@ class HostQuestion(Struct, frozen=True, kw_only=True):
     """
 
     host: Host
+    app: str
     start: tuple[str, ...]
     stop: tuple[str, ...]
     health_path: str

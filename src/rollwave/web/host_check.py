@@ -61,6 +61,7 @@ def _candidate(row: Instance) -> Candidate:
     )
     question = HostQuestion(
         host=host,
+        app=group.app.name,
         start=tuple(group.start),
         stop=tuple(group.stop),
         health_path=group.health_path,

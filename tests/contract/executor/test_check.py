@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("world", ["fake", "loca
 
 
 def question(world: World, host: Host) -> HostQuestion:
-    return HostQuestion(host=host, **world.lifecycle(host), health_path="/healthz", free_bytes=1)
+    return HostQuestion(host=host, app="shop", **world.lifecycle(host), health_path="/healthz", free_bytes=1)
 
 
 def is_there(host: Host) -> bool:

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rollwave.host import DRIVER_PATH
+from tests.integration.host.asking import a_question, ask, findings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def ask(question: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the driver from stdin, as it is run on a server that has nothing of ours."""
-    with DRIVER_PATH.open() as driver:
-        return subprocess.run(
-            [sys.executable, "-I", "-", "check", json.dumps(question)],
-            stdin=driver,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **variables},
-            check=False,
-        )
-
-
-def findings(question: dict[str, Any], **variables: str) -> dict[str, dict[str, str]]:
-    done = ask(question, **variables)
-    assert done.returncode == 0, done.stderr
-    return {one["name"]: one for one in json.loads(done.stdout)["findings"]}
+NOBODY = 65534
 
 
 @pytest.fixture
 def question(tmp_path: Path) -> dict[str, Any]:
-    return {
-        "deploy_path": str(tmp_path / "srv" / "shop"),
-        "start": ["sh", "-c", "true"],
-        "stop": ["/bin/sh", "-c", "true"],
-        "health_path": "/healthz",
-        "port": 1,
-        "free_bytes": 1,
-    }
+    (tmp_path / "srv").mkdir()
+    return a_question(tmp_path / "srv")
 
 
 def test_a_good_server_lacks_nothing(question: dict[str, Any], tmp_path: Path) -> None:
@@ -61,12 +34,12 @@ def test_a_good_server_lacks_nothing(question: dict[str, Any], tmp_path: Path) -
         "stop": "ok",
         "health": "note",
     }
-    assert list(tmp_path.iterdir()) == []
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["srv"]
 
 
 def test_what_is_missing_is_named(question: dict[str, Any], tmp_path: Path) -> None:
     """No programs on PATH, no room, a file in the way: each is a finding that says what would be right."""
-    (tmp_path / "srv").touch()
+    (tmp_path / "srv" / "shop").touch()
 
     found = findings({**question, "free_bytes": 1 << 62, "stop": ["no-such-program"]}, PATH=str(tmp_path))
 
@@ -75,6 +48,35 @@ def test_what_is_missing_is_named(question: dict[str, Any], tmp_path: Path) -> N
     assert "3.0 or newer" in missing["openssl"]
     assert "are needed" in missing["disk"]
     assert "'no-such-program' is not there" in missing["stop"]
+
+
+@pytest.mark.parametrize("in_the_way", [False, True])
+def test_a_parent_that_is_missing_is_named_as_a_release_would_refuse_it(
+    question: dict[str, Any], tmp_path: Path, in_the_way: bool
+) -> None:
+    """No executor makes more than the deploy path itself: a mistyped one, or one on a disk that is not mounted."""
+    parent = tmp_path / "mistyped"
+    if in_the_way:
+        parent.touch()
+
+    found = findings({**question, "deploy_path": str(parent / "shop")})
+
+    assert found["directory"]["verdict"] == "missing"
+    assert f"{parent} is not a directory" in found["directory"]["message"]
+    assert found["disk"]["verdict"] == "ok"
+
+
+def test_a_directory_that_is_closed_to_us_is_named() -> None:
+    """It is there, and the account that the driver runs as may not write in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+
+        found = findings(
+            a_question(Path(folder)), python="/usr/bin/python3", user=NOBODY if os.geteuid() == 0 else None
+        )
+
+    assert found["directory"]["verdict"] == "missing"
+    assert f"{folder} is closed to user" in found["directory"]["message"]
 
 
 def test_an_old_openssl_is_not_enough(question: dict[str, Any], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.unit.balancers.virtual_clock import VirtualClock
 pytestmark = pytest.mark.anyio
 
 HOST = Host(instance="shop/a:80", server="a", address="10.0.0.1", port=80, deploy_path="/srv/shop")
-QUESTION = HostQuestion(host=HOST, start=("true",), stop=("true",), health_path="/", free_bytes=1)
+QUESTION = HostQuestion(host=HOST, app="app", start=("true",), stop=("true",), health_path="/", free_bytes=1)
 CANDIDATE = Candidate(question=QUESTION, executor="any", balancer="lb", pool="web")
 PYTHON = Finding(name="python", verdict=Verdict.OK, message="Python 3.11.2")
 
