@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from rollwave.domain.model import Failure, Progress, Stage
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
-from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostVerb
+from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostUnreachableError, HostVerb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,12 @@ BALANCER_LIMIT_S: Final = 30
 
 HOST_LIMIT_S: Final = 30
 """How long a host that does not answer is asked for its journal, in seconds."""
+
+UNREACHABLE_LIMIT_S: Final = 15
+"""
+How long a host that cannot be reached at all is tried again, in seconds: an sshd is started again in less, and nobody
+who waits for a dead server's target is helped by more.
+"""
 
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 4.0
@@ -109,13 +115,21 @@ class Effects:
         command = self._command(job.plan, stage, attempt=attempt, epoch=epoch)
         executor = self._executors[job.executor]
         patience = _Patience(self._clock, HOST_LIMIT_S)
+        out_of_reach: _Patience | None = None
         while True:
             try:
                 report = await executor.status(command)
+            except HostUnreachableError as error:
+                out_of_reach = out_of_reach or _Patience(self._clock, UNREACHABLE_LIMIT_S)
+                if not await out_of_reach.wait():
+                    return _failed(stage, error.code, error.message)
+                continue
             except HostUnknownError as error:
+                out_of_reach = None
                 if not await patience.wait():
                     return _failed(stage, error.code, error.message)
                 continue
+            out_of_reach = None
             if report.state in (HostState.SUCCEEDED, HostState.FAILED):
                 return _outcome(stage, report)
             # Either it never began, and may begin now under our fence, or it still runs, and running it again joins it.

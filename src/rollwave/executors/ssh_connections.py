@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
     from rollwave.ports.executor import Host
 
-KEEPALIVE_S: Final = 10
-"""How often an open connection is tried; the second time that nothing comes back, it is broken."""
+KEEPALIVE_S: Final = 2
+"""How often a connection is tried that somebody waits on. It is sshd that answers, however slow a command is."""
+
+IDLE_KEEPALIVE_S: Final = 10
+"""The same, while nobody waits: there may be thousands."""
+
+_UNANSWERED: Final = 2
+"""After so many tries without a sign of life, and the time for one more, a connection is broken."""
 
 SESSIONS_PER_CONNECTION: Final = 8
 """Most commands at once over one connection: OpenSSH allows ten (``MaxSessions``)."""
@@ -95,6 +101,11 @@ class _Door:
             return True
         return not self.opening.cancelled() and not self.opening.exception() and not self.opening.result().is_closed()
 
+    def relax(self) -> None:
+        """Nobody waits any more: see less often whether the connection lives."""
+        if self.opening is not None and self.opening.done() and self.is_usable:
+            self.opening.result().set_keepalive(IDLE_KEEPALIVE_S)
+
     def close(self) -> None:
         """Close what is open; whoever still waits for an answer hears that it is gone."""
         if self.closing is not None:
@@ -127,7 +138,7 @@ class SshLogin:
             # First what processors do themselves: a package then costs 2 ms a megabyte here, and not 5.
             encryption_algs="^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
             keepalive_interval=KEEPALIVE_S,
-            keepalive_count_max=2,
+            keepalive_count_max=_UNANSWERED,
         )
 
 
@@ -165,10 +176,13 @@ class SshConnections:
             except HostUnknownError as error:
                 # Others may wait for the same connection, for another instance.
                 raise type(error)(error.message, **error.facts, instance=host.instance) from error
+            connection.set_keepalive(KEEPALIVE_S)
             async with door.sessions:
                 yield connection
         finally:
             door.users -= 1
+            if not door.users:
+                door.relax()
             if not door.users and self._doors.get(place) is not door:
                 door.close()
             elif not door.users:

@@ -16,7 +16,9 @@ import pytest
 from msgspec.structs import replace
 
 from demo.processes import free_ports
+from rollwave.executors import ssh_connections
 from rollwave.executors.patience import Patience
+from rollwave.executors.ssh_connections import KEEPALIVE_S, SshAccess
 from rollwave.host import driver_source
 from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError, HostVerb
 from tests.contract.executor.local_world import BRISK, wait_until
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+VANISHED_S = 15
+"""Six until the connection is given up, five for another one, and the rest for a busy machine."""
+
 IN_SECONDS = 5
 """For what must not wait for the end of a stage, on a busy machine; a stage has 30 s and more."""
 
@@ -45,6 +50,13 @@ def access(world: SshWorld, **other: object) -> SshExecutor:
     return world._new_executor(access=world.servers.site.access(**other))
 
 
+def unhurried(world: SshWorld) -> SshExecutor:
+    """Return an executor that has every patience that it has by default."""
+    site = world.servers.site
+    access = SshAccess(port=site.port, identity=site.identity, known_hosts=site.known_hosts)
+    return world._new_executor(access=access, patience=Patience())
+
+
 def essence(report: HostReport) -> tuple[HostState, str]:
     return report.state, report.code
 
@@ -56,11 +68,11 @@ async def installed(world: SshWorld) -> Host:
     return host
 
 
-async def held_verify(world: SshWorld) -> tuple[Order, asyncio.Task[HostReport]]:
+async def held_verify(world: SshWorld, executor: SshExecutor | None = None) -> tuple[Order, asyncio.Task[HostReport]]:
     """Return a verify that runs on its host until it is released, and the call that waits for it."""
     verify = Order(host=await installed(world), verb=HostVerb.VERIFY)
     world.hold(verify.host)
-    caller = asyncio.create_task(world.run(verify))
+    caller = asyncio.create_task((executor or world.executor).run(world.command(verify)))
     await world.at_work(verify)
     return verify, caller
 
@@ -69,11 +81,14 @@ def below(host: Host, *names: str) -> Path:
     return Path(host.deploy_path, *names)
 
 
-def sessions_of(world: SshWorld, host: Host) -> int:
-    """Return how many sshd processes serve connections to *host*."""
+def connections_of(world: SshWorld, host: Host) -> set[str]:
+    """Return the sshd processes that serve connections to *host*, each one of them."""
     listener = world.servers.of(host).program.pid
-    children = Path(f"/proc/{listener}/task/{listener}/children").read_text().split()
-    return len(children)
+    return set(Path(f"/proc/{listener}/task/{listener}/children").read_text().split())
+
+
+def sessions_of(world: SshWorld, host: Host) -> int:
+    return len(connections_of(world, host))
 
 
 class TestWhoIsThere:
@@ -152,6 +167,23 @@ class TestUnreachable:
             assert caught.value.facts["instance"] == host.instance
 
         assert time.monotonic() - began_at < IN_SECONDS
+
+    async def test_one_that_vanishes_in_mid_stage(self, world: SshWorld) -> None:
+        """With every patience as it is by default. No word comes, not even a reset; and what had begun goes on."""
+        verify, caller = await held_verify(world, unhurried(world))
+        machine = world.servers.of(verify.host).program
+        machine.pause()
+        try:
+            async with asyncio.timeout(VANISHED_S):
+                with pytest.raises(HostUnreachableError) as caught:
+                    await caller
+        finally:
+            machine.resume()
+
+        assert caught.value.facts["server"] == verify.host.server
+        world.release(verify.host)
+        assert (await world.settled(verify)).state is HostState.SUCCEEDED
+        assert world.starts(verify.host) == 1
 
     async def test_one_that_is_unreachable_does_not_delay_the_others(self, world: SshWorld, silent_port: int) -> None:
         """Hosts behind one dead address all hear of it after one time-out, not one after the other."""
@@ -299,6 +331,33 @@ class TestFaults:
 
         world.executor = world._new_executor()
         assert (await world.run(verify)).state is HostState.SUCCEEDED
+
+    async def test_a_host_that_hangs_for_a_while_is_waited_for(self, world: SshWorld) -> None:
+        """Not even another connection is needed where it comes back before it is given up."""
+        verify, caller = await held_verify(world, unhurried(world))
+        sshd = world.servers.of(verify.host).program
+        before = connections_of(world, verify.host)
+        sshd.pause()
+        try:
+            await asyncio.wait({caller}, timeout=1.5 * KEEPALIVE_S)
+            assert not caller.done()
+        finally:
+            sshd.resume()
+        world.release(verify.host)
+
+        assert (await caller).state is HostState.SUCCEEDED
+        assert connections_of(world, verify.host) >= before
+
+    async def test_a_command_that_is_slow_on_a_host_that_lives_is_waited_for(
+        self, world: SshWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However often it is looked whether the connection lives: sshd says that it does, and the command nothing."""
+        monkeypatch.setattr(ssh_connections, "KEEPALIVE_S", 0.1)
+        ours = world._new_executor(sudo=("sh", "-c", 'sleep 1.5; exec "$@"', "sh"), patience=Patience())
+
+        report = await ours.run(world.command(Order(host=world.host(), verb=HostVerb.DOWNLOAD)))
+
+        assert report.state is HostState.SUCCEEDED
 
     async def test_noise_of_start_up_files_is_not_an_answer(self, world: SshWorld) -> None:
         """A shell that greets everybody is none of our business."""
