@@ -19,6 +19,7 @@ from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
+from rollwave.balancers.several import together
 from rollwave.broadcasting import BroadcastThread
 from rollwave.engine.broadcaster import Broadcaster
 from rollwave.engine.effects import Effects
@@ -446,8 +447,8 @@ def _balancer(  # noqa: PLR0911  # one for each kind
                 settle_s=settle_s,
                 in_flight=CaddyBalancer(admin, clock=clock).in_flight,
             )
-        case HaproxySettings(socket=endpoint):
-            return HaproxyBalancer(endpoint, clock=clock)
+        case HaproxySettings(sockets=endpoints):
+            return together([HaproxyBalancer(endpoint, clock=clock) for endpoint in endpoints])
         case NginxSettings():
             return NginxBalancer(
                 Path(settings.folder),

@@ -58,10 +58,20 @@ class HaproxySettings(_Section, frozen=True, tag_field="kind", tag="haproxy"):
     HAProxy, through its runtime API.
 
     Attributes:
-        socket: Path of the admin socket, or ``host:port``.
+        socket: Path of the admin socket, or ``host:port``; where several HAProxys serve the same pools, one of each.
     """
 
-    socket: str
+    socket: str | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is none."""
+        if not self.sockets or not all(self.sockets):
+            raise ValueError("socket must name the runtime API of at least one HAProxy")
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.socket,) if isinstance(self.socket, str) else self.socket
 
 
 class DrainFileSettings(_Section, frozen=True, tag_field="kind", tag="drain_file"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from rollwave.engine.trouble import Trouble, Troubles
-from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Traffic
+from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
 from rollwave.ports.telemetry import UNHEARD, Part
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class TrafficKeeper:
             log.warning("balancer_unreadable", pool=pool, code=error.code, reason=error.message)
             self._telemetry.failed(Part.BALANCER)
             return 0
-        wrong = [wish for wish in wishes if (actual[wish.member.name] is Traffic.IN) is not wish.in_traffic]
+        wrong = [wish for wish in wishes if not actual[wish.member.name].is_as_wanted(in_traffic=wish.in_traffic)]
         done = await asyncio.gather(*(self._put_right(balancer, wish) for wish in wrong))
         return sum(done)
 

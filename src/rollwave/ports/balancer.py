@@ -37,6 +37,12 @@ class Traffic(Enum):
     OUT = "out"
     DRAINING = "draining"
     """No new requests, and some are still in flight."""
+    SPLIT = "split"
+    """Of several balancers before the same members some send new requests, and some do not."""
+
+    def is_as_wanted(self, *, in_traffic: bool) -> bool:
+        """Say whether it is what a traffic flag of *in_traffic* asks for; `SPLIT` never is."""
+        return self is Traffic.IN if in_traffic else self in (Traffic.OUT, Traffic.DRAINING)
 
 
 class BalancerUnknownError(RollwaveError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.contract.balancer.worlds import World
 
-KINDS = ("fake", "caddy", "haproxy", "nginx", "http", "drain_file_haproxy", "drain_file_caddy")
+KINDS = ("fake", "caddy", "haproxy", "haproxies", "nginx", "http", "drain_file_haproxy", "drain_file_caddy")
 
 
 @pytest.fixture

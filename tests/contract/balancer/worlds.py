@@ -23,6 +23,7 @@ from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
 from rollwave.balancers.http import HttpBalancer, read_secret
 from rollwave.balancers.nginx import NginxBalancer
+from rollwave.balancers.several import SeveralBalancers
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import HostUnreachableError
 from rollwave.testing.fake_balancer import FakeBalancer
@@ -183,6 +184,46 @@ class ServerWorld:
     async def restart(self) -> None:
         self.process.stop()
         await self.process.start()
+
+
+class PairWorld(ServerWorld):
+    """Two balancers before the same members; clients use one after the other."""
+
+    other: ServerWorld
+    turn = 0
+
+    def client(self, *, keep_alive: bool) -> Client:
+        return PairClient(self, keep_alive=keep_alive)
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self.other.stop()
+
+    async def restart(self) -> None:
+        await super().restart()
+        await self.other.restart()
+
+
+class PairClient(Client):
+    """One client that sends its requests in turn, through whichever balancer nobody has used last."""
+
+    def __init__(self, world: PairWorld, *, keep_alive: bool) -> None:
+        super().__init__(world.port, keep_alive=keep_alive)
+        self._world = world
+        self._second = Client(world.other.port, keep_alive=keep_alive)
+
+    async def get(self, path: str = "/") -> int:
+        self._world.turn += 1
+        if self._world.turn % 2:
+            return await super().get(path)
+        status = await self._second.get(path)
+        self.resent += self._second.resent
+        self._second.resent = 0
+        return status
+
+    def close(self) -> None:
+        super().close()
+        self._second.close()
 
 
 class DrainFileWorld(ServerWorld):
@@ -500,6 +541,15 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
             case "haproxy":
                 process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home))
                 yield ServerWorld(balancer=balancer, process=process, port=port, **parts)
+            case "haproxies":
+                worlds = []
+                for name in ("one", "two"):
+                    (home / name).mkdir()
+                    process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home / name))
+                    worlds.append(PairWorld(balancer=balancer, process=process, port=port, **parts))
+                world, world.other = worlds
+                world.balancer = SeveralBalancers([one.balancer for one in worlds])
+                yield world
             case "nginx":
                 process, balancer, port = await stack.enter_async_context(nginx(tuple(members), home))
                 yield ServerWorld(balancer=balancer, process=process, port=port, closes="kept", **parts)

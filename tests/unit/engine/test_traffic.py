@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from rollwave.balancers.several import SeveralBalancers
 from rollwave.domain.model import Progress, Stage
 from rollwave.engine.traffic import EVERY_S, LOOKS, TrafficKeeper
 from rollwave.ports.balancer import BalancerUnknownError
@@ -173,3 +174,17 @@ def test_a_pool_that_breaks_costs_the_others_nothing(scene):
     assert scene.balancer.in_traffic(shop.name)
     (line,) = [one for one in lines if one["event"] == "comparison_failed"]
     assert line["pool"] == "till"
+
+
+@pytest.mark.parametrize("in_traffic", [True, False])
+def test_what_only_some_of_several_balancers_do_is_put_right(scene, in_traffic):
+    """Which way is up to the flag; the one that was right is told again."""
+    other = FakeBalancer(scene.clock, scene.members.values())
+    scene.keeper._balancers["lb"] = SeveralBalancers([scene.balancer, other])
+    other.add(scene.members[NAME], is_in=False)
+    if not in_traffic:
+        scene.hold()
+
+    scene.run(until_s=AT_ONCE_S)
+
+    assert [one.in_traffic(NAME) for one in (scene.balancer, other)] == [in_traffic, in_traffic]

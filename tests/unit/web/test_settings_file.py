@@ -40,6 +40,9 @@ admin = "http://127.0.0.1:2019"
 [balancers.lb]
 kind = "haproxy"
 socket = "/run/haproxy.sock"
+[balancers.lbs]
+kind = "haproxy"
+socket = ["/run/haproxy.sock", "10.0.0.2:9999"]
 [balancers.page]
 kind = "drain_file"
 settle_s = 5
@@ -95,6 +98,7 @@ def test_every_key_is_read(tmp_path):
     assert settings.balancers == {
         "edge": CaddySettings(admin="http://127.0.0.1:2019"),
         "lb": HaproxySettings(socket="/run/haproxy.sock"),
+        "lbs": HaproxySettings(socket=("/run/haproxy.sock", "10.0.0.2:9999")),
         "page": DrainFileSettings(settle_s=5),
         "aws": Elbv2Settings(region="eu-central-1"),
         "local": NginxSettings(reload=("sudo", "-n", "/usr/bin/systemctl", "reload", "nginx")),
@@ -116,6 +120,7 @@ def test_the_shortest_lease_leaves_time_for_a_call_to_a_balancer():
         ("a = ", "", "Invalid value"),
         ("[balancer.x]\nkind = 'caddy'", "balancer", "did you mean 'balancers'?"),
         ("balancers = 3", "balancers", "expected a table"),
+        ("[balancers.x]\nkind = 'haproxy'\nsocket = []", "balancers.x", "at least one HAProxy"),
         ("[executors.x]\nkind = 'telnet'", "executors.x.kind", "telnet"),
         ("[executors.local]\nkind = 'ssh'", "executors.local", "needs no table"),
         ("[executors.x]\nkind = 'ssh'\nport = 0", "executors.x", "from 1 to 65535"),
