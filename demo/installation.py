@@ -199,7 +199,7 @@ class Distributed(Installation):
         for program in (*self.workers, *self.webs):
             if not program.is_running:
                 program.start()
-        until(self._is_up, what=f"the start of Rollwave ({self.root / 'logs'})")
+        until(self._is_up, what=f"the start of Rollwave ({self.root / 'logs'})", timeout_s=120)
 
     def _migrate(self) -> None:
         migrate = self._program("migrate", "migrate", environment=self.environment)

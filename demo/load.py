@@ -58,7 +58,8 @@ class Client:
             began, began_at = time.monotonic(), time.time()
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    await self._request(request)
+                    version = await self._request(request)
+                    self._report.versions[version] += 1
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self._report.fail(request, began_at=began_at, error=error)
                 self._close()
@@ -66,7 +67,8 @@ class Client:
             await asyncio.sleep(PAUSE_S)
         self._close()
 
-    async def _request(self, request: str) -> None:
+    async def _request(self, request: str) -> str:
+        """Send one request; return the version that answered it well."""
         if self._connection is None:
             self._connection = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._connection
@@ -83,7 +85,7 @@ class Client:
         status = head.split(" ", 2)[1]
         if status != "200":
             raise ValueError(f"status {status}")
-        self._report.versions[json.loads(body)["version"]] += 1
+        return str(json.loads(body)["version"])
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -1,7 +1,8 @@
 """
 The services that a distributed set-up needs, from Debian's packages: PostgreSQL, RabbitMQ and Redis.
 
-Each runs on free ports of 127.0.0.1 with all that it has below one folder, and touches nothing of the system's own.
+Each runs on free ports, of 127.0.0.1 where no other address is named, with all that it has below one folder, and
+touches nothing of the system's own.
 By hand: ``python -m demo.services postgres rabbitmq`` prints their URLs and stays until Ctrl-C.
 """
 
@@ -35,6 +36,9 @@ DATABASE: Final = "rollwave"
 """The database that PostgreSQL comes up with, and the name of its superuser."""
 
 
+LOOPBACK: Final = "127.0.0.1"
+
+
 class Service(ABC):
     """
     One service. As a context manager it runs from the beginning to the end of the block.
@@ -43,6 +47,7 @@ class Service(ABC):
 
     Args:
         folder: Where all of it is; made where it does not exist.
+        address: The address of this machine at which it listens. Beyond the loopback it lets in whoever reaches it.
 
     Attributes:
         url: Where clients connect, and as whom.
@@ -54,8 +59,9 @@ class Service(ABC):
     url: str
     programs: tuple[Program, ...]
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, address: str = LOOPBACK) -> None:
         self.folder = folder.absolute()
+        self.address = address
         self.log = self.folder / "log"
 
     def _prepare(self) -> None:
@@ -121,19 +127,20 @@ class Postgres(Service):
 
     Args:
         folder: Where all of it is.
+        address: Where it listens.
         fsync: Whether it is as careful with its disk as in production; tests that cut no power need not be.
     """
 
     package = "postgresql"
 
-    def __init__(self, folder: Path, *, fsync: bool = True) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *, address: str = LOOPBACK, fsync: bool = True) -> None:
+        super().__init__(folder, address=address)
         (self.port,) = free_ports(1)
         # PostgreSQL refuses to run as root; its package has made a user.
         self._user = "postgres" if os.geteuid() == 0 else None
         self._data = self.folder / "data"
         options = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "200",
@@ -151,7 +158,7 @@ class Postgres(Service):
 
     def url_of(self, database: str) -> str:
         """Return where clients of *database* connect."""
-        return f"postgresql://{DATABASE}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{DATABASE}@{self.address}:{self.port}/{database}"
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -161,6 +168,9 @@ class Postgres(Service):
         if not self._data.exists():
             options = [f"--username={DATABASE}", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
             _run([_binary("initdb", self), "-D", self._data, *options], user=self._user, cwd=self.folder)
+            if self.address != LOOPBACK:
+                with (self._data / "pg_hba.conf").open("a", encoding="ascii") as access:
+                    access.write("host all all samenet trust\n")
 
     def start(self) -> None:
         """Start it; return once it answers, with its database there."""
@@ -192,8 +202,8 @@ class RabbitMQ(Service):
 
     package = "rabbitmq-server"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *, address: str = LOOPBACK) -> None:
+        super().__init__(folder, address=address)
         self.port, self._distribution_port, self._mapper_port = free_ports(3)
         mapper = Program(
             [_binary("epmd", self), "-address", "127.0.0.1", "-port", str(self._mapper_port)],
@@ -208,7 +218,7 @@ class RabbitMQ(Service):
             environment=self.environment,
         )
         self.programs = (mapper, server)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self.url = f"amqp://guest:guest@{self.address}:{self.port}//"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -217,7 +227,7 @@ class RabbitMQ(Service):
             "HOME": str(self.folder),  # the Erlang cookie is here
             "ERL_EPMD_PORT": str(self._mapper_port),
             "RABBITMQ_NODENAME": f"rollwave-{self.port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
@@ -238,10 +248,13 @@ class RabbitMQ(Service):
     def _prepare(self) -> None:
         super()._prepare()
         (self.folder / "enabled_plugins").write_text("[].\n", encoding="ascii")
+        # By default its guest may come from the loopback alone.
+        settings = "" if self.address == LOOPBACK else "loopback_users = none\n"
+        (self.folder / "rabbitmq.conf").write_text(settings, encoding="ascii")
 
     def _answers(self) -> bool:
         try:
-            with amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2, read_timeout=2):
+            with amqp.Connection(f"{self.address}:{self.port}", connect_timeout=2, read_timeout=2):
                 pass
         except (OSError, amqp.AMQPError):
             return False
@@ -253,13 +266,14 @@ class Redis(Service):
 
     package = "redis-server"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *, address: str = LOOPBACK) -> None:
+        super().__init__(folder, address=address)
         (self.port,) = free_ports(1)
-        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
-        server = Program([_binary("redis-server", self), *options], log=self.log, cwd=self.folder)
+        listen = ["--bind", self.address, "--protected-mode", "no", "--port", str(self.port)]
+        options = ["--save", "", "--appendonly", "no"]
+        server = Program([_binary("redis-server", self), *listen, *options], log=self.log, cwd=self.folder)
         self.programs = (server,)
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{self.address}:{self.port}/0"
 
     def _answers(self) -> bool:
         try:

@@ -84,16 +84,25 @@ def show(findings: Findings) -> None:
     """Print the summary for a person."""
     requests = findings.requests
     print(f"\n{findings.releases} releases, {findings.faults.total()} faults of {len(findings.faults)} kinds")
+    if findings.too_late:
+        print(f"not counted, because nothing was left to disturb: {', '.join(findings.too_late.elements())}")
     print(
         f"{requests.sent:,} requests, {requests.failed} failed, "
-        f"{requests.excused} of them at HAProxy or a host that was away just then"
+        f"{requests.moved} taken to the other HAProxy when the first one was dead"
     )
+    stops = findings.stops
+    print(
+        f"an application was stopped or started {stops.seen} times by an HAProxy that had it out and drained, "
+        f"{stops.silent} by one that was silent, {stops.forgotten} by one that was just back"
+    )
+    print(f"in {findings.looks:,} looks an HAProxy kept at most {findings.most_out} hosts out")
     for what, seconds in (
-        ("the next event of the release came", findings.recovery_s),
-        ("another worker had the work of the dead", findings.takeover_s),
+        ("after a worker's death the next event of the release came", findings.recovery_s),
+        ("after a worker's death another worker had the work of the dead", findings.takeover_s),
+        ("after its return an HAProxy knew who is out of traffic", findings.remembered_s),
     ):
         if seconds:
-            print(f"after a worker's death {what} in {_median(seconds)} s, at most {_most(seconds)} s")
+            print(f"{what} in {_median(seconds)} s, at most {_most(seconds)} s")
     for violation in findings.violations:
         print(f"VIOLATION: {violation}")
     if not findings.violations:
@@ -105,14 +114,21 @@ def summary(findings: Findings) -> dict[str, Any]:
     return {
         "releases": findings.releases,
         "faults": dict(sorted(findings.faults.items())),
+        "too_late": dict(sorted(findings.too_late.items())),
         "requests_sent": findings.requests.sent,
         "requests_failed": findings.requests.failed,
-        "requests_excused": findings.requests.excused,
+        "requests_moved": findings.requests.moved,
         "violations": len(findings.violations),
         "recovery_s_p50": _median(findings.recovery_s),
         "recovery_s_max": _most(findings.recovery_s),
         "takeover_s_p50": _median(findings.takeover_s),
         "takeover_s_max": _most(findings.takeover_s),
+        "remembered_s_max": _most(findings.remembered_s),
+        "stops_seen": findings.stops.seen,
+        "stops_silent": findings.stops.silent,
+        "stops_forgotten": findings.stops.forgotten,
+        "looks": findings.looks,
+        "most_out": findings.most_out,
     }
 
 

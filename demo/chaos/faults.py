@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from demo.chaos.windows import DEATH, HAPROXY
-from demo.processes import until
+from demo.chaos.installation import WEBS, WORKERS
+from demo.chaos.windows import forgetful
+from demo.processes import LabError, until
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from demo.chaos.edge import Edge
     from demo.chaos.host import Host
     from demo.chaos.lab import ChaosLab
     from demo.chaos.windows import Windows
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 BACK_S: Final = 30.0
 """How long a host that boots may take until its application answers again, in seconds."""
+
+REMEMBERED_S: Final = 20.0
+"""Within which time an HAProxy that has forgotten who is out is told so again, other faults included (I26)."""
 
 
 @dataclass
@@ -45,7 +50,10 @@ class Scene:
         host: The host that is hit, where one is.
         worker: Number, from 1, of the worker that is hit where no worker is at work.
         web: Number, from 0, of the web process that is hit.
+        edge: The HAProxy that is hit, where one is.
         held: The slices that a worker had when it was killed.
+        remembered_s: How long an HAProxy that was back did not know who is out of traffic.
+        wrong: What was wrong with what came of the fault.
     """
 
     lab: ChaosLab
@@ -54,7 +62,10 @@ class Scene:
     host: Host
     worker: int
     web: int
+    edge: Edge
     held: frozenset[int] = frozenset()
+    remembered_s: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
     def busy_worker(self) -> int:
         """Return the number of a worker that has a slice of the release now; any where none has."""
@@ -90,6 +101,7 @@ class Fault:
         hold_s: How long it lasts.
         victim: What was hit; empty before.
         began_at: When it began, in Unix seconds; None before.
+        struck: Whether anything of the release was still to come then: what comes too late disturbs nothing.
         error: What went wrong with the fault itself.
     """
 
@@ -98,6 +110,7 @@ class Fault:
     hold_s: float
     victim: str = ""
     began_at: float | None = None
+    struck: bool = False
     error: Exception | None = None
     finished: threading.Event = field(default_factory=threading.Event)
 
@@ -154,19 +167,40 @@ def _web_stop(scene: Scene) -> AbstractContextManager[str]:
     return _stopped(scene.lab.rollwave.webs[scene.web], f"web {scene.web + 1}")
 
 
+def _worker_machine(scene: Scene) -> str:
+    return WORKERS[scene.busy_worker() - 1]
+
+
 @contextmanager
-def _cut_off(scene: Scene, service: str) -> Iterator[str]:
-    number = scene.busy_worker()
-    with scene.lab.network.without_service(number, scene.lab.rollwave.ports()[service]):
-        yield f"worker {number}"
+def _cut_off(scene: Scene, machine: str, service: str) -> Iterator[str]:
+    with scene.lab.network.without_service(machine, scene.lab.rollwave.ports()[service]):
+        yield machine
 
 
-def _database_cut(scene: Scene) -> AbstractContextManager[str]:
-    return _cut_off(scene, "database")
+def _worker_without_database(scene: Scene) -> AbstractContextManager[str]:
+    return _cut_off(scene, _worker_machine(scene), "database")
 
 
-def _broker_cut(scene: Scene) -> AbstractContextManager[str]:
-    return _cut_off(scene, "broker")
+def _worker_without_broker(scene: Scene) -> AbstractContextManager[str]:
+    return _cut_off(scene, _worker_machine(scene), "broker")
+
+
+def _web_without_database(scene: Scene) -> AbstractContextManager[str]:
+    return _cut_off(scene, WEBS[scene.web], "database")
+
+
+@contextmanager
+def _between(scene: Scene, one: str, other: str) -> Iterator[str]:
+    with scene.lab.network.cut(one, other):
+        yield f"{one} and {other}"
+
+
+def _worker_without_host(scene: Scene) -> AbstractContextManager[str]:
+    return _between(scene, _worker_machine(scene), scene.host.name)
+
+
+def _worker_without_haproxy(scene: Scene) -> AbstractContextManager[str]:
+    return _between(scene, _worker_machine(scene), scene.edge.name)
 
 
 # --- what it runs on ---
@@ -198,23 +232,43 @@ def _broker_stop(scene: Scene) -> AbstractContextManager[str]:
     return _service_stopped(scene, str(scene.lab.rollwave.broker))
 
 
-# --- what clients meet: here alone may a request fail ---
+# --- what clients meet ---
 
 
 @contextmanager
 def _haproxy_kill(scene: Scene) -> Iterator[str]:
-    with scene.windows.open(HAPROXY):
-        scene.lab.haproxy.kill()
-        try:
-            yield "HAProxy"
-        finally:
-            scene.lab.start_haproxy()
+    edge = scene.edge
+    with scene.windows.open(forgetful(edge.name)):
+        with scene.windows.open(edge.name):
+            edge.program.kill()
+            try:
+                yield edge.name
+            finally:
+                edge.start()
+        _await_memory(scene)
 
 
-@contextmanager
-def _haproxy_stop(scene: Scene) -> Iterator[str]:
-    with scene.windows.open(HAPROXY), _stopped(scene.lab.haproxy, "HAProxy") as name:
-        yield name
+def _await_memory(scene: Scene) -> None:
+    """Wait until the HAProxy that is back knows who is to be out."""
+    began = time.monotonic()
+
+    def knows() -> bool:
+        out = {name for name, in_traffic in scene.lab.wanted().items() if not in_traffic}
+        return scene.edge.view().told_out == out
+
+    try:
+        until(knows, what=f"the memory of {scene.edge.name} (I26)", timeout_s=REMEMBERED_S, every_s=0.05)
+    except LabError as error:
+        scene.wrong.append(str(error))
+    scene.remembered_s.append(time.monotonic() - began)
+
+
+def _haproxy_stop(scene: Scene) -> AbstractContextManager[str]:
+    return _stopped(scene.edge.program, scene.edge.name)
+
+
+def _haproxy_without_host(scene: Scene) -> AbstractContextManager[str]:
+    return _between(scene, scene.edge.name, scene.host.name)
 
 
 @contextmanager
@@ -222,8 +276,7 @@ def _host_kill(scene: Scene) -> Iterator[str]:
     host = scene.host
     with scene.windows.open(host.name):
         serves = host.is_installed
-        with scene.windows.open(DEATH):
-            host.crash()
+        host.crash()
         try:
             yield host.name
         finally:
@@ -234,13 +287,13 @@ def _host_kill(scene: Scene) -> Iterator[str]:
 
 @contextmanager
 def _host_stop(scene: Scene) -> Iterator[str]:
-    with scene.windows.open(scene.host.name), scene.host.hanging():
+    with scene.host.hanging():
         yield scene.host.name
 
 
 @contextmanager
 def _host_cut(scene: Scene) -> Iterator[str]:
-    with scene.windows.open(scene.host.name), scene.lab.network.without_host(scene.host.name):
+    with scene.lab.network.cut_off(scene.host.name):
         yield scene.host.name
 
 
@@ -253,16 +306,20 @@ def _disk_full(scene: Scene) -> Iterator[str]:
 KINDS: Final[Mapping[str, Kind]] = {
     "worker killed": Kind("worker", (2, 4), _worker_kill),
     "worker stopped": Kind("worker", (10, 10), _worker_stop),
-    "worker cut off from the database": Kind("worker", (4, 10), _database_cut),
-    "worker cut off from the broker": Kind("worker", (4, 10), _broker_cut),
+    "worker cut off from the database": Kind("worker", (4, 10), _worker_without_database),
+    "worker cut off from the broker": Kind("worker", (4, 10), _worker_without_broker),
+    "worker cut off from a host": Kind("worker", (4, 10), _worker_without_host),
+    "worker cut off from HAProxy": Kind("worker", (4, 10), _worker_without_haproxy),
     "web killed": Kind("web", (1, 3), _web_kill),
     "web stopped": Kind("web", (3, 8), _web_stop),
+    "web cut off from the database": Kind("web", (3, 8), _web_without_database),
     "broker killed": Kind("broker", (1, 3), _broker_kill),
     "broker stopped": Kind("broker", (3, 8), _broker_stop),
     "database killed": Kind("database", (1, 3), _database_kill),
     "database stopped": Kind("database", (2, 5), _database_stop),
     "HAProxy killed": Kind("haproxy", (1, 2), _haproxy_kill),
     "HAProxy stopped": Kind("haproxy", (1, 3), _haproxy_stop),
+    "HAProxy cut off from a host": Kind("haproxy", (2, 5), _haproxy_without_host),
     "host killed": Kind("host", (1, 4), _host_kill),
     "host stopped": Kind("host", (2, 5), _host_stop),
     "host cut off": Kind("host", (2, 5), _host_cut),

@@ -1,35 +1,58 @@
 """
-One host of a chaos run: a network namespace with a supervisor and the application in it, and a small disk of its own.
+One host of a chaos run: a network namespace with sshd, a supervisor and the application in it, and a disk of its own.
 
-What runs on it can be killed or stopped as a whole, as where a machine loses its power or hangs; then Rollwave does not
-reach it either.
+What runs on it can be killed or stopped as a whole, as where a machine loses its power or hangs.
 """
 
 from __future__ import annotations
 
 import filecmp
+import json
 import os
-import shlex
 import signal
+import socket as tcp
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from demo.chaos.network import namespace_path, processes_in
+from demo.chaos.network import inside, processes_on
+from demo.chaos.ssh import PORT as SSH_PORT
 from demo.installation import BIN
 from demo.processes import Program, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from demo.chaos.ssh import Keys
 
 PORT: Final = 8080
 APP: Final = "web"
 DISK: Final = "24m"
-CONTROL: Final = "control"
+CONTROL: Final = Path(__file__).with_name("control.py")
+
+
+@dataclass(frozen=True)
+class Call:
+    """
+    One call of the lifecycle command by Rollwave, as the host wrote it down.
+
+    Attributes:
+        at: When, in Unix seconds.
+        action: "start" or "stop".
+        verb: For which verb of which attempt, ``<deployment>-<attempt>-<verb>``.
+        edges: What each HAProxy said about the host then: its status there and the requests in flight; None where it
+            did not answer.
+    """
+
+    at: float
+    action: str
+    verb: str
+    edges: Mapping[str, tuple[str, int] | None]
 
 
 class Host:
@@ -37,13 +60,14 @@ class Host:
     One host.
 
     Args:
-        name: Unique.
+        name: Unique; its machine has the same.
         site: Where it stands.
-        address: Its own, inside its namespace.
+        address: Of its machine.
         root: The folder of all hosts.
+        keys: Who gets in.
     """
 
-    def __init__(self, name: str, *, site: str, address: str, root: Path) -> None:
+    def __init__(self, name: str, *, site: str, address: str, root: Path, keys: Keys) -> None:
         self.name = name
         self.site = site
         self.address = address
@@ -52,44 +76,35 @@ class Host:
         self.deploy_path = self.disk / APP
         # Not on the disk that runs full: what was done here is on record whatever happens to the host.
         self.record = self.folder / "lifecycle.log"
-        self._down = self.folder / "down"
-        self._paused = self.folder / "paused"
-        self._supervisor = Program(
-            self._inside(BIN / "supervisord", "--configuration", self.folder / "supervisord.conf"),
-            log=self.folder / "supervisord.out",
-        )
+        self._keys = keys
+        self._programs = [self._supervisor()]
 
-    def _inside(self, *argv: str | Path) -> list[str | Path]:
-        return ["nsenter", f"--net={namespace_path(self.name)}", *argv]
+    def _supervisor(self) -> Program:
+        argv = inside(self.name, BIN / "supervisord", "--configuration", self.folder / "supervisord.conf")
+        return Program(argv, log=self.folder / "supervisord.out")
 
     # --- life ---
 
-    def build(self) -> None:
-        """Lay it out, with an empty disk."""
+    def build(self, *, group: str, edges: Mapping[str, Path]) -> None:
+        """Lay it out, with an empty disk; *edges* are the runtime APIs of all HAProxys, by name."""
         self.disk.mkdir(parents=True)
-        options = f"size={DISK},mode=755"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "rollwave-chaos", self.disk], check=True)
+        size = f"size={DISK},mode=755"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "rollwave-chaos", self.disk], check=True)
         self.record.touch()
-        self._write_control()
-
-    def _write_control(self) -> None:
-        """
-        Write the lifecycle command: ``control start|stop``.
-
-        Before it does anything it writes down for which verb of which attempt: the driver lends it that verb's log.
-        """
-        control = self.folder / CONTROL
-        supervisor = shlex.join([str(BIN / "supervisorctl"), "-c", str(self.folder / "supervisord.conf")])
-        control.write_text(
-            "#!/bin/sh\n"
-            f'echo "$(date +%s.%N) $1 $(readlink /proc/$$/fd/1)" >>{shlex.quote(str(self.record))}\n'
-            f'exec {supervisor} "$1" {APP}\n',
-            encoding="utf-8",
-        )
-        control.chmod(0o755)
+        options = {
+            "host": self.name,
+            "pool": group,
+            "app": APP,
+            "edges": {name: str(path) for name, path in edges.items()},
+            "record": str(self.record),
+            "supervisor": [str(BIN / "supervisorctl"), "-c", str(self.folder / "supervisord.conf")],
+        }
+        (self.folder / "control.json").write_text(json.dumps(options), encoding="utf-8")
+        sshd = self._keys.sshd(self.folder, address=self.address)
+        self._programs.append(Program(inside(self.name, *sshd), log=self.folder / "sshd.log"))
 
     def boot(self) -> None:
-        """Start its supervisor, and with it the application where there is one; return once the supervisor answers."""
+        """Start sshd and supervisor, and with it the application where there is one; return once both answer."""
         socket = self.folder / "supervisor.sock"
         socket.unlink(missing_ok=True)
         starts = str(self.is_installed).lower()
@@ -108,32 +123,35 @@ class Host:
             f"autostart={starts}\nautorestart=true\nstartsecs=0\nstopwaitsecs=15\n",
             encoding="utf-8",
         )
-        self._supervisor.start()
+        for program in self._programs:
+            program.start()
         until(socket.exists, what=f"the start of {self.name}'s supervisor")
-        self._down.unlink(missing_ok=True)
+        until(self._lets_in, what=f"the start of {self.name}'s sshd")
+
+    def _lets_in(self) -> bool:
+        with tcp.socket() as client:
+            return client.connect_ex((self.address, SSH_PORT)) == 0
 
     def crash(self) -> None:
-        """End everything on it at once, by SIGKILL; it is out of reach until it boots again."""
-        self._down.touch()
+        """End everything on it at once, by SIGKILL: a verb of the driver at work, and the sshd that leads here."""
         self._signal(signal.SIGSTOP)  # what is stopped starts nothing new, so none escapes
         self._signal(signal.SIGKILL)
-        until(lambda: not processes_in(self.name), what=f"the death of {self.name}")
-        self._supervisor.kill()
+        until(lambda: not processes_on(self.name), what=f"the death of {self.name}")
+        for program in self._programs:
+            program.kill()
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """Let it hang inside the block: nothing on it runs on, and what is asked of it waits."""
-        self._paused.touch()
         self._signal(signal.SIGSTOP)
         try:
             yield
         finally:
             self._signal(signal.SIGCONT)
-            self._paused.unlink()
 
     def _signal(self, number: signal.Signals) -> None:
         done: set[int] = set()
-        while new := processes_in(self.name) - done:
+        while new := processes_on(self.name) - done:
             for pid in new:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
@@ -153,7 +171,8 @@ class Host:
 
     def remove(self) -> None:
         """Take it away; nothing where there is none."""
-        self._supervisor.kill()
+        for program in self._programs:
+            program.kill()
         self._signal(signal.SIGKILL)
         if self.disk.is_mount():
             subprocess.run(["umount", "--lazy", self.disk], check=False)
@@ -185,25 +204,33 @@ class Host:
             return None
         return str(answer.json()["version"]) if answer.is_success else None
 
-    def starts(self) -> list[tuple[float, str]]:
-        """Return when the application was started here by Rollwave, and for which verb of which attempt."""
-        lines = [line.split() for line in self.record.read_text(encoding="utf-8").splitlines()]
-        return [(float(at), Path(log).stem) for at, action, log in lines if action == "start"]
+    @staticmethod
+    def control(root: Path, action: str) -> list[str]:
+        """Return the lifecycle command of any host below *root*, as the spec of a group takes it."""
+        return [sys.executable, "-IS", str(CONTROL), f"{root}/{{server}}/control.json", action]
 
+    def calls(self) -> list[Call]:
+        """Return every call of the lifecycle command by Rollwave, the first one first."""
+        return [
+            Call(
+                at=one["at"],
+                action=one["action"],
+                verb=one["verb"],
+                edges={name: None if seen is None else (seen[0], seen[1]) for name, seen in one["edges"].items()},
+            )
+            for one in map(json.loads, self.record.read_text(encoding="utf-8").splitlines())
+        ]
 
-def write_way(path: Path, *, hosts: Path) -> None:
-    """
-    Write the interpreter that workers run the driver with: Python inside the namespace of the host whose driver it is.
+    def fence(self) -> int:
+        """Return the highest fence that the driver has written down; -1 where there is none."""
+        path = self.deploy_path / ".rollwave" / "fence"
+        return int(path.read_text(encoding="ascii")) if path.exists() else -1
 
-    It is what SSH would be: a host that is down cannot be reached, and one that hangs does not answer.
-    """
-    folder = shlex.quote(str(hosts))
-    path.write_text(
-        "#!/bin/sh\n"
-        f"host=${{2#{folder}/}}\nhost=${{host%%/*}}\n"
-        f'while [ -e {folder}/"$host"/paused ]; do sleep 0.1; done\n'
-        f'if [ -e {folder}/"$host"/down ]; then echo "$host is down" >&2; exit 255; fi\n'
-        f'exec nsenter --net={namespace_path("")}"$host" {shlex.quote(sys.executable)} "$@"\n',
-        encoding="utf-8",
-    )
-    path.chmod(0o755)
+    def fences_of_results(self) -> list[tuple[float, str, int]]:
+        """Return when which verb came to its end here, and under which fence it had begun, by the driver's journal."""
+        found = []
+        for path in (self.deploy_path / ".rollwave" / "journal").glob("*.json"):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["report"] is not None:
+                found.append((record["at"], path.stem, record["report"]["fence"]))
+        return sorted(found)

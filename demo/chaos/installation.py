@@ -1,61 +1,58 @@
-"""Rollwave as a chaos run has it: distributed, each worker with an address of its own for database and broker."""
+"""Rollwave as a chaos run has it: distributed, each worker and each web process on a machine of its own."""
 
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
 
-from demo.chaos.network import service_address
-from demo.installation import Distributed
+from demo.chaos.network import HERE, inside
+from demo.installation import BIN, BROKERS, Distributed
 from demo.processes import Program
-from rollwave.packages.signing import SigningKey
+from demo.services import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-SIGNING_KEY_NAME: Final = "signing.key"
-"""As `rollwave.bootstrap` calls it, which can be imported only where Django is set up."""
+WORKERS: Final = ("worker-1", "worker-2")
+WEBS: Final = ("web-1", "web-2")
+WEB_PORT: Final = 8080
 
 
 class Scattered(Distributed):
     """
-    PostgreSQL, a broker, two web processes, and two workers that reach hosts inside the hosts' own networks.
+    PostgreSQL and a broker here, two workers and two web processes elsewhere.
 
     Args:
         root: The folder.
         broker: One of `demo.installation.BROKERS`.
-        way: The interpreter that workers run the host driver with: see `demo.chaos.host.write_way`.
+        addresses: Of the machines, by name.
     """
 
-    def __init__(self, root: Path, *, broker: str, way: Path) -> None:
+    def __init__(self, root: Path, *, broker: str, addresses: Mapping[str, str]) -> None:
         super().__init__(root, broker=broker)
-        self.way = way
-        self.workers = [self._worker(number) for number in range(1, len(self.workers) + 1)]
+        self.services = {
+            "postgres": Postgres(self.root / "postgres", address=HERE),
+            broker: BROKERS[broker](self.root / broker, address=HERE),
+        }
+        self.endpoints = [f"http://{addresses[name]}:{WEB_PORT}" for name in WEBS]
+        self.workers = [self._on(name, "worker") for name in WORKERS]
+        self.webs = [self._on(name, "web", "--host", addresses[name], "--port", str(WEB_PORT)) for name in WEBS]
+
+    def _on(self, machine: str, *arguments: str) -> Program:
+        argv = inside(machine, BIN / "rollwave", *arguments, "--data", self.data)
+        return Program(argv, log=self.root / "logs" / f"{machine}.log", environment=self.environment)
 
     def settings(self, text: str) -> None:
-        """Write the settings file and make the key pair, before the start: our workers read it before they wire."""
+        """Write the settings file, before the start."""
         super().settings(f'[log]\nformat = "json"\n{text}')
-        keys = self.data / "keys"
-        keys.mkdir(mode=0o700)
-        SigningKey.generate().save(keys / SIGNING_KEY_NAME)
-
-    def _worker(self, number: int) -> Program:
-        own = {name: url.replace("127.0.0.1", service_address(number)) for name, url in self.environment.items()}
-        argv: list[str | Path] = [sys.executable, "-m", "demo.chaos.worker", self.data, self.way]
-        return Program(
-            argv,
-            log=self.root / "logs" / f"worker-{number}.log",
-            environment={**own, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
 
     def ports(self) -> Mapping[str, int]:
-        """Return where database and broker listen on 127.0.0.1, as "database" and "broker"."""
+        """Return where database and broker listen, as "database" and "broker"."""
         database, broker = self.services["postgres"], self.services[str(self.broker)]
         return {"database": urlsplit(database.url).port or 0, "broker": urlsplit(broker.url).port or 0}
 

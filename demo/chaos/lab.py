@@ -1,30 +1,34 @@
-"""The lab of a chaos run: hosts in namespaces, HAProxy before them, Rollwave over them, clients in front."""
+"""The lab of a chaos run: hosts, two HAProxys before them and clients in front, Rollwave over all of it."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from demo.chaos.host import APP, CONTROL, PORT, Host, write_way
-from demo.chaos.installation import Scattered
+from demo.chaos.edge import Edge
+from demo.chaos.host import APP, PORT, Host
+from demo.chaos.installation import WEBS, WORKERS, Scattered
 from demo.chaos.network import Network, remove_network
+from demo.chaos.ssh import Keys
 from demo.lab import GROUP, Lab
-from demo.processes import LabError, Program, free_ports, until
-from rollwave.balancers.haproxy import parse_servers
-from rollwave.ports.balancer import Traffic
+from demo.processes import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 SITES: Final = {"north": 4, "south": 4}
+EDGES: Final = ("edge-1", "edge-2")
 CONFIG: Final = {"max_unavailable_percent": 50, "startup_timeout_s": 20, "bake_policy": "auto"}
+LIMIT: Final = 4
+"""How many of the hosts may be out of traffic by that."""
+
 PAYLOAD_BYTES: Final = 1 << 20
 """Beside the application, so that a version does not fit on a disk that is full."""
 
@@ -44,41 +48,50 @@ class ChaosLab(Lab):
     rollwave: Scattered
 
     def __init__(self, root: Path, *, broker: str) -> None:
-        way = root / "python-on-host"
-        super().__init__(root, sites=SITES, config=CONFIG, rollwave=Scattered(root, broker=broker, way=way))
-        sites = {server.name: server.site for server in self.servers}
-        self.network = Network(sites)
+        sites = {f"{site[0]}{number}": site for site, count in SITES.items() for number in range(1, count + 1)}
+        self.network = Network([*sites, *EDGES, *WORKERS, *WEBS])
+        addresses = self.network.addresses
+        rollwave = Scattered(root, broker=broker, addresses=addresses)
+        super().__init__(root, sites=SITES, config=CONFIG, rollwave=rollwave)
+        self.keys = Keys(root / "ssh")
         self.hosts = [
-            Host(name, site=sites[name], address=address, root=root / "hosts")
-            for name, address in self.network.addresses.items()
+            Host(name, site=site, address=addresses[name], root=root / "hosts", keys=self.keys)
+            for name, site in sites.items()
         ]
-        self.haproxy = Program(
-            ["haproxy", "-db", "-f", root / "haproxy.cfg"],
-            log=root / "logs" / "haproxy.log",
-            environment={"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"},
-        )
+        self.edges = [Edge(name, address=addresses[name], root=root) for name in EDGES]
         self.load = "demo.chaos.load"
-        (self.client_port,) = free_ports(1)
 
     # --- life ---
 
+    @property
+    def url(self) -> str:
+        """Where clients of the application connect: all HAProxys, with commas between."""
+        return ",".join(edge.url for edge in self.edges)
+
     def start(self) -> None:
-        """Bring up network, hosts, balancer and Rollwave."""
+        """Bring up network, hosts, HAProxys and Rollwave."""
         self.network.build()
-        write_way(self.rollwave.way, hosts=self.root / "hosts")
+        self.keys.make()
         for host in self.hosts:
-            host.build()
+            host.build(group=GROUP, edges={edge.name: edge.socket for edge in self.edges})
             host.boot()
-        self._write_haproxy()
-        self.start_haproxy()
-        self.rollwave.settings(f'[balancers.edge]\nkind = "haproxy"\nsocket = "{self.admin_socket}"\n')
+        for edge in self.edges:
+            edge.configure(self.hosts)
+            edge.start()
+        runtime_apis = [edge.admin for edge in self.edges]
+        self.rollwave.settings(
+            f'[balancers.edge]\nkind = "haproxy"\nsocket = {json.dumps(runtime_apis)}\n'
+            f'[executors.hosts]\nkind = "ssh"\nidentity = "{self.keys.identity}"\n'
+            f'known_hosts = "{self.keys.known_hosts}"\npython = "{sys.executable}"\n'
+        )
         self.rollwave.start()
 
     def stop(self) -> None:
         """Stop everything, in reverse, and take the network away."""
         try:
             super().stop()
-            self.haproxy.stop()
+            for edge in self.edges:
+                edge.program.stop()
         finally:
             for host in self.hosts:
                 host.remove()
@@ -90,95 +103,31 @@ class ChaosLab(Lab):
         (folder / "payload").write_bytes(os.urandom(PAYLOAD_BYTES))
         return folder
 
-    # --- HAProxy ---
-
-    @property
-    def admin_socket(self) -> Path:
-        """HAProxy's runtime API."""
-        return self.root / "haproxy.sock"
-
-    def _write_haproxy(self) -> None:
-        members = "\n".join(f"  server {host.name} {host.address}:{PORT}" for host in self.hosts)
-        # As docs/balancers.md has it; what went wrong with a request is logged, under the client's own name for it.
-        (self.root / "haproxy.cfg").write_text(
-            f"""global
-  stats socket {self.admin_socket} mode 660 level admin
-  log stdout format raw local0
-defaults
-  mode http
-  log global
-  option dontlog-normal
-  timeout connect 1s
-  timeout client 30s
-  timeout server 8s
-  timeout check 2s
-  option redispatch 1
-frontend clients
-  bind 127.0.0.1:{self.client_port}
-  capture request header X-Request-Id len 20
-  log-format "request %[capture.req.hdr(0)] %s %ST %ts %rc"
-  default_backend {GROUP}
-backend {GROUP}
-  balance roundrobin
-  option httpchk GET /healthz
-  default-server check inter 500ms fall 3 rise 1
-{members}
-""",
-            encoding="utf-8",
-        )
-
-    def start_haproxy(self) -> None:
-        """Start HAProxy; return once it takes connections."""
-        self.haproxy.start()
-        until(self._haproxy_answers, what="the start of HAProxy")
-
-    def _haproxy_answers(self) -> bool:
-        self.haproxy.check()
-        try:
-            self.traffic()
-            socket.create_connection(("127.0.0.1", self.client_port), timeout=2).close()
-        except OSError:
-            return False
-        return True
-
-    def traffic(self) -> Mapping[str, bool]:
-        """Return which hosts HAProxy sends requests to, by its own word."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            connection.connect(str(self.admin_socket))
-            connection.sendall(f"show stat {GROUP} 4 -1\n".encode())
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        return {server.name: server.traffic is Traffic.IN for server in parse_servers(answer.decode())}
-
-    def servers_of_requests(self) -> Mapping[str, str]:
-        """Return where HAProxy sent the requests of which it says that something was wrong with them."""
-        found = {}
-        for line in self.haproxy.log.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("request "):
-                _, request, server, *_ = line.split()
-                found[request] = server
-        return found
-
     # --- Rollwave ---
 
     def spec(self) -> dict[str, Any]:
         """Return the whole fleet as the spec that ``rollwave apply`` takes."""
-        control = f"{self.root}/hosts/{{server}}/{CONTROL}"
+        hosts = self.root / "hosts"
         servers = [{"name": host.name, "address": host.address, "site": host.site} for host in self.hosts]
         group = {
             "name": GROUP,
             "app": APP,
             "environment": "chaos",
             "port": PORT,
-            "deploy_path": f"{self.root}/hosts/{{server}}/disk/{APP}",
-            "start": [control, "start"],
-            "stop": [control, "stop"],
+            "deploy_path": f"{hosts}/{{server}}/disk/{APP}",
+            "start": Host.control(hosts, "start"),
+            "stop": Host.control(hosts, "stop"),
             "drain_timeout_s": 15,
+            "executor": "hosts",
             "balancer": "edge",
             "config": dict(self.config),
             "instances": [host.name for host in self.hosts],
         }
         return {"apps": [{"name": APP}], "servers": servers, "groups": [group]}
+
+    def wanted(self) -> Mapping[str, bool]:
+        """Return which hosts are to be in traffic, by Rollwave's flags."""
+        return {one["server"]: one["in_traffic"] for one in self.ask(f"/api/v1/groups/{GROUP}")["instances"]}
 
     def push(self, version: str) -> None:
         """Build and push a package."""
@@ -212,13 +161,7 @@ backend {GROUP}
 
     # --- clients ---
 
-    def seen_by_clients(self) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many requests were sent until about now, and those that failed."""
-        sent, failed = 0, []
+    def seen_by_clients(self) -> list[dict[str, Any]]:
+        """Return what the clients have written down until now: see `demo.chaos.load`."""
         text = self.load_file.read_text(encoding="utf-8") if self.load_file.exists() else ""
-        for line in text.splitlines(keepends=True):
-            if line.endswith("\n"):
-                one = json.loads(line)
-                sent = one.get("sent", sent)
-                failed += [one] if "id" in one else []
-        return sent, failed
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -1,7 +1,8 @@
 """
-The network of a chaos run: a bridge, a network namespace per host, and an nft table that cuts what it is told to cut.
+The network of a chaos run: a bridge, a network namespace per machine, and in each an nft table that cuts connections.
 
-Hosts have addresses of 198.18.0.0/15, which are set aside for tests (RFC 2544). Nothing leaves this machine.
+Hosts, HAProxys, workers and web processes have a machine each; database, broker and clients are on this one. All have
+addresses of 198.18.0.0/15, which are set aside for tests (RFC 2544). Nothing leaves this machine.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,28 +26,32 @@ PREFIX: Final = "rwchaos-"
 """Of the names of our namespaces."""
 
 NETWORK: Final = "198.18.77"
+HERE: Final = f"{NETWORK}.1"
+"""This machine, as the others see it: database and broker are here."""
+
 NAMESPACES: Final = Path("/run/netns")
 
-TOOLS: Final = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"}
+TOOLS: Final = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
+}
 """What is run here, and the Debian package that brings it."""
 
 RULES: Final = f"""
 table inet {TABLE} {{
-    set cut_hosts {{ type ipv4_addr; }}
+    set cut {{ type ipv4_addr; }}
     set cut_services {{ type ipv4_addr . inet_service; }}
-    # Every worker has an address of its own for what listens on 127.0.0.1, so that each can be cut off alone.
-    chain services {{
-        type nat hook output priority -100;
-        ip daddr 127.9.0.0/24 dnat ip to 127.0.0.1
-    }}
     chain leaving {{
-        type filter hook output priority -150;  # while the worker's own address is still in the packet
-        ip daddr @cut_hosts drop
+        type filter hook output priority 0;
+        ip daddr @cut drop
         ip daddr . tcp dport @cut_services drop
     }}
     chain arriving {{
         type filter hook input priority 0;
-        ip saddr @cut_hosts drop
+        ip saddr @cut drop
         ip saddr . tcp sport @cut_services drop
     }}
 }}
@@ -58,66 +63,69 @@ def require_tools() -> None:
     if os.geteuid() != 0:
         raise LabError("network namespaces, nft and tmpfs need root: run ./dev chaos as root, on Linux")
     for name, package in TOOLS.items():
-        if shutil.which(name) is None:
+        if shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") is None:
             raise LabError(f"{name} was not found: install the Debian package {package}")
-
-
-def service_address(worker: int) -> str:
-    """Return where a worker, by its number from 1, finds the services of 127.0.0.1."""
-    return f"127.9.0.{worker}"
 
 
 class Network:
     """
-    Namespaces by the names of hosts, on one bridge with this machine.
+    Machines on one bridge with this one.
 
     Args:
-        hosts: The names, each once.
+        machines: Their names, each once.
     """
 
-    def __init__(self, hosts: Iterable[str]) -> None:
-        self.addresses = {host: f"{NETWORK}.{number}" for number, host in enumerate(hosts, start=11)}
+    def __init__(self, machines: Iterable[str]) -> None:
+        self.addresses = {machine: f"{NETWORK}.{number}" for number, machine in enumerate(machines, start=11)}
 
     def build(self) -> None:
         """Build it; what an earlier run left is removed first."""
         remove_network()
         _run("ip", "link", "add", BRIDGE, "type", "bridge")
-        _run("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+        _run("ip", "address", "add", f"{HERE}/24", "dev", BRIDGE)
         _run("ip", "link", "set", BRIDGE, "up")
-        for host, address in self.addresses.items():
-            self._add(host, address)
-        _run("nft", "-f", "-", text=RULES)
+        for machine, address in self.addresses.items():
+            self._add(machine, address)
 
-    def _add(self, host: str, address: str) -> None:
-        namespace, outside = PREFIX + host, f"{BRIDGE}-{host}"
+    def _add(self, machine: str, address: str) -> None:
+        namespace, outside = PREFIX + machine, f"{BRIDGE}-{address.rpartition('.')[2]}"
         _run("ip", "netns", "add", namespace)
         _run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
         _run("ip", "link", "set", outside, "master", BRIDGE, "up")
         _run("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
         _run("ip", "-n", namespace, "link", "set", "lo", "up")
         _run("ip", "-n", namespace, "link", "set", "eth0", "up")
+        _run(*inside(machine, "nft", "-f", "-"), text=RULES)
 
     @contextmanager
-    def without_host(self, host: str) -> Iterator[None]:
-        """Drop every packet between this machine and *host*, in both directions, inside the block."""
-        with _element("cut_hosts", self.addresses[host]):
+    def cut(self, machine: str, *others: str) -> Iterator[None]:
+        """Drop every packet between *machine* and each of *others*, in both directions, inside the block."""
+        with ExitStack() as stack:
+            for other in others:
+                stack.enter_context(_element(machine, "cut", self.addresses[other]))
             yield
 
     @contextmanager
-    def without_service(self, worker: int, port: int) -> Iterator[None]:
-        """Drop every packet between a worker and what listens on *port* of 127.0.0.1, inside the block."""
-        with _element("cut_services", f"{service_address(worker)} . {port}"):
+    def cut_off(self, machine: str) -> Iterator[None]:
+        """Drop every packet between *machine* and all the others, inside the block."""
+        with _element(machine, "cut", ", ".join(self.addresses.values())):
+            yield
+
+    @contextmanager
+    def without_service(self, machine: str, port: int) -> Iterator[None]:
+        """Drop every packet between *machine* and what listens on *port* of this one, inside the block."""
+        with _element(machine, "cut_services", f"{HERE} . {port}"):
             yield
 
 
-def namespace_path(host: str) -> Path:
-    """Return the file that stands for the namespace of *host*."""
-    return NAMESPACES / (PREFIX + host)
+def inside(machine: str, *argv: str | Path) -> list[str]:
+    """Return the command line that runs a program on *machine*."""
+    return ["nsenter", f"--net={NAMESPACES / (PREFIX + machine)}", *map(str, argv)]
 
 
-def processes_in(host: str) -> set[int]:
-    """Return every process of *host*."""
-    return _processes_in(namespace_path(host))
+def processes_on(machine: str) -> set[int]:
+    """Return every process of *machine*."""
+    return _processes_in(NAMESPACES / (PREFIX + machine))
 
 
 def _processes_in(namespace: Path) -> set[int]:
@@ -146,16 +154,16 @@ def remove_network() -> None:
     for device in Path("/sys/class/net").glob(BRIDGE + "-*"):
         # They go with their namespaces, but not at the same instant.
         _run("ip", "link", "delete", device.name, is_checked=False)
-    _run("nft", "delete", "table", "inet", TABLE, is_checked=False)
 
 
 @contextmanager
-def _element(name: str, element: str) -> Iterator[None]:
-    _run("nft", "add", "element", "inet", TABLE, name, f"{{ {element} }}")
+def _element(machine: str, name: str, element: str) -> Iterator[None]:
+    change = [TABLE, name, f"{{ {element} }}"]
+    _run(*inside(machine, "nft", "add", "element", "inet", *change))
     try:
         yield
     finally:
-        _run("nft", "delete", "element", "inet", TABLE, name, f"{{ {element} }}")
+        _run(*inside(machine, "nft", "delete", "element", "inet", *change))
 
 
 def _run(*argv: str, text: str | None = None, is_checked: bool = True) -> None:

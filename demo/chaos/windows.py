@@ -1,4 +1,4 @@
-"""When the harness had taken what away: only what failed in such a window, and because of it, is excused."""
+"""When the harness had taken what away: only what happened in such a window, and because of it, is excused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-HAPROXY: Final = "haproxy"
-DEATH: Final = "death of a host"
-"""The moment itself, some milliseconds of the longer time in which that host is away."""
 
 
 @dataclass
@@ -29,8 +25,13 @@ class Window:
         return since <= (self.until or time.time()) and self.since <= until
 
 
+def forgetful(edge: str) -> str:
+    """Return the name of the times in which an HAProxy, once killed, does not know yet who is out of traffic."""
+    return f"memory of {edge}"
+
+
 class Windows:
-    """By what was taken away: `HAPROXY`, the name of a host, or `DEATH`."""
+    """By what was taken away: the name of an HAProxy, what it knows (`forgetful`), or the name of a host."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

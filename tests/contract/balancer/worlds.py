@@ -543,10 +543,11 @@ async def open_world(kind: str, *, home: Path, count: int) -> AsyncIterator[Worl
                 yield ServerWorld(balancer=balancer, process=process, port=port, **parts)
             case "haproxies":
                 worlds = []
-                for name in ("one", "two"):
-                    (home / name).mkdir()
-                    process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), home / name))
-                    worlds.append(PairWorld(balancer=balancer, process=process, port=port, **parts))
+                for kind_of_world in (PairWorld, ServerWorld):
+                    own = home / kind_of_world.__name__
+                    own.mkdir()
+                    process, balancer, port = await stack.enter_async_context(haproxy(tuple(members), own))
+                    worlds.append(kind_of_world(balancer=balancer, process=process, port=port, **parts))
                 world, world.other = worlds
                 world.balancer = SeveralBalancers([one.balancer for one in worlds])
                 yield world

@@ -1,0 +1,68 @@
+"""How Rollwave gets to the hosts of a chaos run: through a real sshd on each, as docs/ssh.md has it."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from demo.chaos.network import NETWORK
+from demo.processes import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PORT: Final = 22
+PRIVILEGE_SEPARATION: Final = Path("/run/sshd")
+"""Debian's service makes it at its start; sshd insists on it."""
+
+
+class Keys:
+    """
+    The key pairs that all hosts share: theirs, and ours that they let in.
+
+    Args:
+        folder: Where all of it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.identity = folder / "identity"
+        self.known_hosts = folder / "known_hosts"
+        self._host_key = folder / "host_key"
+        self._home = folder / "home"
+
+    def make(self) -> None:
+        """Make them."""
+        # Sessions get an empty home: whatever the account's shell would run at each command is not what is tried here.
+        self._home.mkdir(parents=True)
+        PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+        for path in (self.identity, self._host_key):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path], check=True)
+        shutil.copy(f"{self.identity}.pub", self._folder / "authorized_keys")
+        key = Path(f"{self._host_key}.pub").read_text(encoding="ascii").strip()
+        self.known_hosts.write_text(f"{NETWORK}.* {key}\n", encoding="ascii")
+
+    def sshd(self, folder: Path, *, address: str) -> list[str | Path]:
+        """Write the configuration of the sshd of *address* into *folder*; return the command line that runs it."""
+        settings: Mapping[str, object] = {
+            "Port": PORT,
+            "ListenAddress": address,
+            "HostKey": self._host_key,
+            "AuthorizedKeysFile": self._folder / "authorized_keys",
+            "PidFile": "none",
+            "UsePAM": "no",
+            "StrictModes": "no",
+            "PasswordAuthentication": "no",
+            "PermitRootLogin": "prohibit-password",
+            "AllowUsers": getpass.getuser(),
+            "SetEnv": f"HOME={self._home}",
+        }
+        config = folder / "sshd_config"
+        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()), encoding="utf-8")
+        program = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")  # it insists on its whole path
+        if program is None:
+            raise LabError("sshd was not found: install the Debian package openssh-server")
+        return [program, "-D", "-e", "-f", config]
