@@ -24,10 +24,12 @@ from msgspec import Struct
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
 from rollwave.store import models
+from rollwave.web import origin
+from rollwave.web.portal.told import told
 from rollwave.web.refusals import ForbiddenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from django.contrib.auth.models import AnonymousUser, User
@@ -200,11 +202,12 @@ def of_group(*, name: str, **_parameters: Any) -> list[Place]:
     return _places(models.Group.objects.filter(name=name))
 
 
-def of_deployment(*, deployment_id: int, **_parameters: Any) -> list[Place]:
-    """For routes about a deployment; raises NotFoundError for a number that none can have."""
-    if deployment_id > _HIGHEST_ID:
+def of_deployment(*, deployment_id: int, **_parameters: Any) -> Iterator[Place]:
+    """For routes about a deployment; raises NotFoundError where there is none."""
+    there = [] if deployment_id > _HIGHEST_ID else _places(models.Group.objects.filter(deployments=deployment_id))
+    if not there:
         raise NotFoundError(kind="deployment", name=deployment_id)
-    return _places(models.Group.objects.filter(deployments=deployment_id))
+    yield from there
 
 
 def of_server(*, name: str, **_parameters: Any) -> list[Place]:
@@ -297,12 +300,12 @@ def somebody_manages(*, now: datetime) -> bool:
 
 
 def needs(
-    permission: Permission, where: Callable[..., list[Place]] = somewhere
+    permission: Permission, where: Callable[..., Iterable[Place]] = somewhere
 ) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """
     Return a decorator for a page: whoever has not signed in goes to the login, whoever may not gets a 403.
 
-    The view finds who asks by `principal_of`.
+    The view finds who asks by `principal_of`; whatever it does, the audit log knows from where.
 
     Args:
         permission: What it takes.
@@ -316,10 +319,11 @@ def needs(
             if principal is None:
                 return redirect_to_login(request.get_full_path())
             admit(request, principal)
+            origin.note(request)
             try:
                 check(principal, permission, where(**parameters))
             except NotFoundError as error:
-                raise Http404(error.message) from error
+                raise Http404(told(error)) from error
             except ForbiddenError as error:
                 return render(request, "people/forbidden.html", {"facts": error.facts}, status=HTTPStatus.FORBIDDEN)
             return view(request, **parameters)

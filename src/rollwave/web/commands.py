@@ -19,10 +19,12 @@ from rollwave.domain.errors import (
 )
 from rollwave.domain.model import BrakeCause, Kind, PackageRef
 from rollwave.ports.store import CommandKey
+from rollwave.store import audit
 from rollwave.store.models import FINAL_PHASES, Deployment, Group, Package
 from rollwave.web import access
 from rollwave.web.context import services
 from rollwave.web.fields import merged
+from rollwave.web.lineage import Holder, check_other
 from rollwave.web.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -124,9 +126,17 @@ def create(planned: Planned, *, command: CommandKey | None) -> int:
 
 
 def act(deployment_id: int, command: Command, *, key: CommandKey | None) -> None:
-    """Do *command*, unless it was done before under this key. Raises what `Releases.act` raises."""
+    """
+    Do *command*, unless it was done before under this key.
+
+    Raises:
+        OwnApprovalError: For an approval by whoever asked, or by a token that one of them made.
+        RollwaveError: What `Releases.act` raises.
+    """
     rollwave = services()
     bind_contextvars(deployment=deployment_id)
+    if isinstance(command, cmd.Approve):
+        check_other(deployment_id, Holder(command.actor, audit.origin.get().token))
     rollwave.releases.act(deployment_id, command, now=rollwave.clock.now(), command=key)
 
 

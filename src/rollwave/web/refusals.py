@@ -116,6 +116,15 @@ class TokenExistsError(RollwaveError):
         super().__init__(f"there is a token {name!r} already; choose another name, or delete that one first", name=name)
 
 
+class NameTakenError(RollwaveError):
+    """A user and a token that is nobody's cannot share a name: either would act in the other's."""
+
+    code = "name.taken"
+
+    def __init__(self, *, name: str, kind: str) -> None:
+        super().__init__(f"{name!r} is the name of a {kind}; choose another one", name=name, kind=kind)
+
+
 class LastTokenError(RollwaveError):
     """Without this token nobody could manage anything any more."""
 

@@ -8,6 +8,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
@@ -17,7 +18,7 @@ from rollwave.store.dialect import alone
 from rollwave.store.models import Token
 from rollwave.web import access
 from rollwave.web.access import Grant, Place, Principal, Role, check, grants_of
-from rollwave.web.refusals import LastTokenError, TokenExistsError
+from rollwave.web.refusals import LastTokenError, NameTakenError, TokenExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,7 @@ def make(
 
     Raises:
         TokenExistsError: If the name is taken.
+        NameTakenError: If it would be nobody's and called as a user is.
         ForbiddenError: If *maker* lacks something of *grants*, or is a token that ends before *expires_at*.
     """
     for grant in grants:
@@ -98,6 +100,9 @@ def make(
     value = new_value()
     try:
         with transaction.atomic():
+            alone("people")
+            if owner is None and get_user_model().objects.filter(username__iexact=name).exists():
+                raise NameTakenError(name=name, kind="user")
             token = Token.objects.create(
                 name=name, digest=digest_of(value), owner=owner, created_at=now, expires_at=expires_at
             )
@@ -130,6 +135,11 @@ def delete(name: str, *, actor: str, now: datetime) -> None:
         if not access.somebody_manages(now=now):
             raise LastTokenError(name=name)
         _log("token.deleted", name, actor=actor, now=now)
+
+
+def is_nobodys(name: str) -> bool:
+    """Return whether a token of this name, in whatever case, is nobody's: it acts by its own name."""
+    return Token.objects.filter(name__iexact=name, owner=None).exists()
 
 
 def _log(action: str, name: str, *, actor: str, now: datetime, **data: object) -> None:

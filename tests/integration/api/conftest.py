@@ -22,6 +22,7 @@ import pytest
 
 from rollwave.packages.build import BuiltPackage, build_package
 from rollwave.packages.signing import SigningKey
+from tests.integration.api.browser import Browser, accept
 from tests.integration.api.document import Document
 
 if TYPE_CHECKING:
@@ -242,3 +243,22 @@ def shop(make_shop: Callable[..., Shop]) -> Shop:
     return make_shop(
         4, versions=("1.0", "1.1", "broken"), config={"max_unavailable_percent": 50, "startup_timeout_s": 1}
     )
+
+
+@pytest.fixture
+def signed_in(api: Api, served: Served) -> Iterator[Callable[..., Browser]]:
+    """Sign somebody in who has these roles."""
+    opened: list[Browser] = []
+
+    def sign_in(*roles: str) -> Browser:
+        name = f"n{os.getpid()}-{next(_numbers)}"
+        path = api.post("/users", {"name": name, "roles": list(roles)}, 201)["invitation"]
+        browser = Browser(served.endpoint)
+        opened.append(browser)
+        accept(browser, path)
+        browser.name = name
+        return browser
+
+    yield sign_in
+    for browser in opened:
+        browser.http.close()

@@ -10,39 +10,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.integration.api.browser import PASSWORD, Browser, accept
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.integration.api.conftest import Api, Served
 
 _numbers = itertools.count(1)
-PASSWORD = "correct horse battery"
-
-
-class Browser:
-    """Follows forms as a browser does: what a page hides in a form goes back with it."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.http = httpx.Client(base_url=endpoint, follow_redirects=True, timeout=60)
-
-    def get(self, path: str, status: int = 200) -> str:
-        answer = self.http.get(path)
-        assert answer.status_code == status, answer.text
-        return answer.text
-
-    def submit(self, path: str, status: int = 200, *, page: str | None = None, **fields: str) -> str:
-        """Fill in the form of *page* (by default at *path* itself), and send it to *path*."""
-        shown = self.get(page or path)
-        kept = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', shown))
-        for name, options in re.findall(r'<select name="([^"]+)"(.*?)</select>', shown, re.DOTALL):
-            chosen = re.search(r'value="([^"]*)" selected', options) or re.search(r'value="([^"]*)"', options)
-            kept[name] = chosen.group(1)
-        answer = self.http.post(path, data={**kept, **fields}, headers={"Referer": str(self.http.base_url)})
-        assert answer.status_code == status, answer.text
-        return answer.text
-
-    def sign_in(self, name: str, password: str = PASSWORD, status: int = 200) -> str:
-        return self.submit("/login", status, username=name, password=password)
 
 
 @pytest.fixture
@@ -74,15 +49,6 @@ def make_user(api: Api, served: Served, open_browser: Callable[[str], Browser]) 
         return name
 
     return make
-
-
-def accept(browser: Browser, path: str) -> None:
-    """Choose a password by an invitation."""
-    entered = browser.http.get(path)
-    token = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', entered.text)[-1]
-    form = {"csrfmiddlewaretoken": token, "new_password1": PASSWORD, "new_password2": PASSWORD}
-    answer = browser.http.post(entered.url, data=form, headers={"Referer": str(entered.url)})
-    assert answer.url.path == "/", answer.text
 
 
 def _number() -> str:
@@ -314,3 +280,76 @@ def test_the_audit_log_is_looked_through_on_a_page(browser, make_user):
     assert "was changed, dropped or inserted" in browser.get("/audit/verification")
     assert "SEQ:CODE" in browser.get("/audit/verification?head=nonsense", 422)
     assert "entries" in browser.get("/audit/verification?head=999999:ab")
+
+
+def _maker(api: Api, *roles: str, by: str | None = None) -> tuple[str, str]:
+    """Make a token that is nobody's, by the first one or by *by*; return its name and value."""
+    name = f"t{_number()}"
+    headers = {"Authorization": f"Bearer {by}"} if by else {}
+    made = api.post("/tokens", {"name": name, "roles": list(roles)}, 201, **headers)
+    return name, made["token"]
+
+
+def _approve(api: Api, deployment: int, token: str) -> httpx.Response:
+    path = f"/deployments/{deployment}/actions/approve"
+    return api.http.post(path, json={"reason": "ticket 7"}, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_nobody_approves_with_a_token_of_their_own_making(api, make_shop, browser, make_user):
+    """Neither by one that whoever asked has made, nor by one beside it, nor whoever made the one that asked."""
+    shop = make_shop(1, versions=("1.0",), config={"requires_approval": True, "canary_count": 0})
+    roles = (f"operator:{shop.name}", f"approver:{shop.name}")
+    _, asker = _maker(api, *roles)
+    _, derived = _maker(api, *roles, by=asker)
+    _, beside = _maker(api, *roles, by=asker)
+    _, further = _maker(api, *roles, by=derived)
+    _, other = _maker(api, *roles)
+    wish = {"group": shop.name, "version": "1.0"}
+
+    for asks, refused in ((asker, (asker, derived, further)), (derived, (asker, beside, further))):
+        deployment = api.post("/deployments", wish, 201, Authorization=f"Bearer {asks}")["id"]
+        for token in refused:
+            answer = _approve(api, deployment, token)
+            assert answer.status_code == 403, answer.text
+            assert answer.json()["error"]["code"] == "deployment.own_approval"
+        shop.act(deployment, "abort", {})
+    deployment = api.post("/deployments", wish, 201, Authorization=f"Bearer {derived}")["id"]
+    # What it was is not forgotten when it is gone.
+    for one in api.get("/tokens"):
+        if one["roles"] == list(roles) and one["name"].startswith("t"):
+            api.http.delete(f"/tokens/{one['name']}")
+    _, again = _maker(api, *roles)
+    assert _approve(api, deployment, again).status_code == 200
+    assert shop.until(deployment, "success")
+    assert other
+
+
+def test_an_admin_does_not_approve_in_the_name_of_somebody_else(api, make_shop, browser, make_user):
+    """By a token of that person which the admin has made."""
+    shop = make_shop(1, versions=("1.0",), config={"requires_approval": True, "canary_count": 0})
+    admin, approver = make_user("admin"), make_user("approver")
+    browser.sign_in(admin)
+    wish = {"group": shop.name, "version": "1.0"}
+    deployment = browser.http.post("/api/v1/deployments", json=wish, headers=_csrf(browser)).json()["id"]
+    made = {"name": f"t{_number()}", "roles": ["approver"], "owner": approver}
+    token = browser.http.post("/api/v1/tokens", json=made, headers=_csrf(browser)).json()["token"]
+
+    assert _approve(api, deployment, token).json()["error"]["code"] == "deployment.own_approval"
+    shop.act(deployment, "abort", {})
+
+
+def test_no_token_acts_in_the_name_of_a_user(api, make_user, open_browser, served_anew):
+    """A token that is nobody's is not called as somebody is, nor somebody as it is, in whatever case."""
+    name = make_user("viewer")
+    token, _ = _maker(api, "viewer")
+
+    for path, wanted in (("/tokens", name), ("/tokens", name.upper()), ("/users", token), ("/users", token.upper())):
+        body = {"name": wanted, "roles": ["viewer"]}
+        assert api.post(path, body, 409)["error"]["code"] == "name.taken", (path, wanted)
+
+    served = served_anew()
+    link = re.search(r"http\S+/welcome/\S+", served.process.stdout.readline()).group()
+    first = open_browser(served.endpoint)
+    path = httpx.URL(link).path
+    assert "is the name of a token" in first.submit(path, 422, username="admin", password1=PASSWORD, password2=PASSWORD)
+    first.submit(path, username="maria", password1=PASSWORD, password2=PASSWORD)

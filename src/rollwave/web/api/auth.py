@@ -17,7 +17,7 @@ from rollwave.web.context import services
 from rollwave.web.refusals import CsrfError, ForbiddenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
 
@@ -33,7 +33,7 @@ class Need:
         where: Tells from the parameters in the route's path what it is about.
     """
 
-    def __init__(self, permission: Permission, where: Callable[..., list[Place]]) -> None:
+    def __init__(self, permission: Permission, where: Callable[..., Iterable[Place]]) -> None:
         self.permission = permission
         self._where = where
 
@@ -96,7 +96,7 @@ class Undeclared(AuthBase):
         raise ForbiddenError(actor="nobody", permission="undeclared")
 
 
-def needs(permission: Permission, where: Callable[..., list[Place]] = access.somewhere) -> list[AuthBase]:
+def needs(permission: Permission, where: Callable[..., Iterable[Place]] = access.somewhere) -> list[AuthBase]:
     """
     Return the ``auth`` of a route.
 

@@ -42,6 +42,7 @@ _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
         packages.VersionTakenError,
         packages.KeyExistsError,
         refusals.TokenExistsError,
+        refusals.NameTakenError,
         refusals.LastTokenError,
         refusals.UserExistsError,
         refusals.LastManagerError,

@@ -17,7 +17,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found
 from rollwave.web.context import services
 from rollwave.web.fields import Input, like
-from rollwave.web.refusals import LastTokenError, TokenExistsError
+from rollwave.web.refusals import LastTokenError, NameTakenError, TokenExistsError
 
 router = Router(tags=["people"])
 
@@ -66,7 +66,9 @@ def list_tokens(request: HttpRequest) -> list[TokenOut]:
 @router.post(
     "",
     auth=needs(Permission.VIEW),
-    response=answers(TokenExistsError, NotFoundError, InvalidValueError, *BODY_ERRORS, created=NewToken),
+    response=answers(
+        TokenExistsError, NameTakenError, NotFoundError, InvalidValueError, *BODY_ERRORS, created=NewToken
+    ),
 )
 def make_token(request: HttpRequest, body: TokenIn) -> Status[NewToken]:
     """

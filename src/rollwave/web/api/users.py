@@ -18,7 +18,7 @@ from rollwave.web.api.tokens import Name, RoleText
 from rollwave.web.context import services
 from rollwave.web.fields import Flag, Input, like
 from rollwave.web.people import accounts
-from rollwave.web.refusals import LastManagerError, UserExistsError
+from rollwave.web.refusals import LastManagerError, NameTakenError, UserExistsError
 
 router = Router(tags=["people"])
 me_router = Router(tags=["people"])
@@ -96,7 +96,11 @@ def list_users(request: HttpRequest) -> list[UserOut]:
     return [shown(user) for user in get_user_model().objects.prefetch_related("grants").order_by("username")]
 
 
-@router.post("", auth=_MANAGES, response=answers(UserExistsError, InvalidValueError, *BODY_ERRORS, created=InvitedUser))
+@router.post(
+    "",
+    auth=_MANAGES,
+    response=answers(UserExistsError, NameTakenError, InvalidValueError, *BODY_ERRORS, created=InvitedUser),
+)
 def make_user(request: HttpRequest, body: UserIn) -> Status[InvitedUser]:
     """Make a user; the answer has the invitation to pass on."""
     maker, now = principal_of(request), services().clock.now()

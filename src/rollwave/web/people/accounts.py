@@ -13,10 +13,10 @@ from django.utils.http import urlsafe_base64_encode
 from rollwave.domain.errors import NotFoundError
 from rollwave.store import audit
 from rollwave.store.dialect import alone
-from rollwave.web import access
+from rollwave.web import access, tokens
 from rollwave.web.access import Grant, Permission, Place, Principal, Role
 from rollwave.web.problems import did_you_mean
-from rollwave.web.refusals import LastManagerError, UserExistsError
+from rollwave.web.refusals import LastManagerError, NameTakenError, UserExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ def add(
 
     Raises:
         UserExistsError: If the name is taken, in whatever case.
+        NameTakenError: If a token that is nobody's is called so.
         ForbiddenError: If *maker* lacks something of *grants*.
     """
     _check(maker, grants)
@@ -60,6 +61,7 @@ def add(
             alone("people")
             if users.filter(username__iexact=name).exists():
                 raise UserExistsError(name=name)
+            _check_name(name)
             user = users.create_user(name, email=email, password=password, first_name=first, last_name=last)
             access.give(grants, user_id=user.pk)
             log("created", user, actor=maker.name, now=now, after=standing(user))
@@ -69,11 +71,12 @@ def add(
 
 
 def add_first(name: str, password: str, *, now: datetime) -> User | None:
-    """Make the first user, who may do everything; None where there is one already."""
+    """Make the first user, who may do everything; None where there is one already. Raises NameTakenError."""
     with transaction.atomic():
         alone("people")
         if get_user_model().objects.exists():
             return None
+        _check_name(name)
         user = get_user_model().objects.create_user(name, password=password)
         access.give([Grant(role=Role.ADMIN)], user_id=user.pk)
         log("created", user, actor=name, now=now, after=standing(user))
@@ -156,6 +159,11 @@ def log(what: str, user: User, *, actor: str, now: datetime, **data: object) -> 
     """Add to the audit log what became of a user."""
     subject = f"user/{user.get_username()}"
     audit.append([audit.Entry(at=now, actor=actor, action=f"user.{what}", subject=subject, data=data)])
+
+
+def _check_name(name: str) -> None:
+    if tokens.is_nobodys(name):
+        raise NameTakenError(name=name, kind="token")
 
 
 def _check(maker: Principal, grants: Sequence[Grant]) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rollwave.domain.errors import NotFoundError, RollwaveError
 from rollwave.store.models import Token
-from rollwave.web import access, origin, tokens
+from rollwave.web import access, tokens
 from rollwave.web.access import Permission, everywhere, may, needs, principal_of
 from rollwave.web.api.audit import look
 from rollwave.web.api.tokens import check_owner
@@ -37,7 +37,6 @@ def users(request: HttpRequest) -> HttpResponse:
     grants = Grants(request.POST or None, prefix="grants")
     if request.method == "POST" and form.is_valid() and grants.is_valid():
         maker, now, data = principal_of(request), services().clock.now(), form.cleaned_data
-        origin.note(request)
         try:
             user = accounts.add(
                 data["name"],
@@ -68,7 +67,6 @@ def user(request: HttpRequest, *, name: str) -> HttpResponse:
     own = [access.from_text(one) for one in row.roles]
     grants = Grants(request.POST or None, prefix="grants", initial=rows_of(own))
     if request.method == "POST" and details.is_valid() and grants.is_valid():
-        origin.note(request)
         now = services().clock.now()
         try:
             accounts.change(
@@ -87,7 +85,6 @@ def user(request: HttpRequest, *, name: str) -> HttpResponse:
 @needs(Permission.MANAGE, everywhere)
 def invite(request: HttpRequest, *, name: str) -> HttpResponse:
     """Make a new link at which somebody chooses a password."""
-    origin.note(request)
     return _invited(request, _user(name))
 
 
@@ -95,7 +92,6 @@ def invite(request: HttpRequest, *, name: str) -> HttpResponse:
 @needs(Permission.MANAGE, everywhere)
 def remove(request: HttpRequest, *, name: str) -> HttpResponse:
     """Remove a user and their tokens."""
-    origin.note(request)
     try:
         accounts.remove(_user(name), maker=principal_of(request), now=services().clock.now())
     except RollwaveError as error:
@@ -143,7 +139,6 @@ def token_list(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, *, name: str) -> HttpResponse:
     """Make a token invalid."""
     principal = principal_of(request)
-    origin.note(request)
     try:
         check_owner(principal, name)
         tokens.delete(name, actor=principal.name, now=services().clock.now())
@@ -169,7 +164,6 @@ def verification(request: HttpRequest) -> HttpResponse:
 
 def _make_token(request: HttpRequest, form: Any, grants: Any) -> dict[str, Any]:
     """Return the new token; nothing, and an error in the form, where it could not be made."""
-    origin.note(request)
     now = services().clock.now()
     given = grants_in(grants)
     if not given:

@@ -20,6 +20,8 @@ from rollwave.web.access import principal_of_user
 from rollwave.web.context import services
 from rollwave.web.data_dir import welcome_file
 from rollwave.web.people import accounts
+from rollwave.web.portal.told import told
+from rollwave.web.refusals import NameTakenError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -110,7 +112,6 @@ class Password(views.PasswordChangeView):
     def form_valid(self, form: Any) -> HttpResponse:
         """Keep the password."""
         response = super().form_valid(form)
-        origin.note(self.request)
         user: Any = self.request.user
         accounts.log("password_set", user, actor=user.get_username(), now=services().clock.now())
         return response
@@ -135,7 +136,11 @@ def welcome(request: HttpRequest, code: str) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid():
         origin.note(request)
         data = form.cleaned_data
-        user = accounts.add_first(data["username"], data["password1"], now=services().clock.now())
+        try:
+            user = accounts.add_first(data["username"], data["password1"], now=services().clock.now())
+        except NameTakenError as error:
+            form.add_error("username", told(error))
+            return render(request, "people/welcome.html", {"form": form}, status=422)
         file.unlink(missing_ok=True)
         if user is None:
             return HttpResponseRedirect("/login")

@@ -23,7 +23,7 @@ from requests import RequestException
 
 from rollwave.store.dialect import alone
 from rollwave.store.models import Identity
-from rollwave.web import access, origin
+from rollwave.web import access, origin, tokens
 from rollwave.web.context import services
 from rollwave.web.people import accounts
 from rollwave.web.people.sign_in import PASSWORDS, note_sign_in
@@ -178,6 +178,8 @@ def _new(claims: Mapping[str, Any], sso: SsoSettings) -> User:
     if users.filter(username__iexact=name).exists():
         # Whoever may choose their name at the provider must not become somebody else here.
         raise NotAdmittedError(f"there is a user {name!r} already, who signs in by password")
+    if tokens.is_nobodys(name):
+        raise NotAdmittedError(f"{name!r} is the name of a token")
     first, last = (str(claims.get(claim) or "")[:150] for claim in ("given_name", "family_name"))
     user = users.create_user(name, first_name=first, last_name=last)
     Identity.objects.create(user=user, issuer=str(sso.issuer), subject=claims["sub"])

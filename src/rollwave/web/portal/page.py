@@ -18,7 +18,7 @@ from rollwave.web.portal.told import told
 from rollwave.web.refusals import ForbiddenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
@@ -30,7 +30,7 @@ MOST_ROWS: Final = 100
 """Most rows of one page of a table."""
 
 
-def page(permission: Permission, where: Callable[..., list[Place]] = access.somewhere) -> Callable[[Page], Page]:
+def page(permission: Permission, where: Callable[..., Iterable[Place]] = access.somewhere) -> Callable[[Page], Page]:
     """
     Return a decorator for a view that only reads: `access.needs`, and what is not there is a 404.
 
