@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import transaction
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
-from rollwave.notify.config import WebhookConfig, from_sealed, read_config, sealed_form
+from rollwave.notify.config import from_sealed, read_config, sealed_form
 from rollwave.ports.notifier import ChannelError, Message, Topic
 from rollwave.store import audit, outbox, topics
 from rollwave.store.models import App, Group, Subscription
@@ -36,7 +36,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     Attributes:
         channel: Kind of channel.
-        settings: How it is reached; None: as before.
+        settings: How it is reached; None: as before. Secrets that it does not name stay.
+        keeps: What *settings* does not name stays, too, as long as it is reached by the same channel.
         is_own: It is that of the person who asks, and no team's.
         language: What its readers read.
         topics: Kinds of events.
@@ -53,6 +54,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     apps: Sequence[str] = ()
     environments: Sequence[str] = ()
     enabled: bool = True
+    keeps: bool = False
 
 
 def visible(principal: Principal) -> list[Subscription]:
@@ -183,7 +185,8 @@ def places_of(groups: Sequence[str], apps: Sequence[str], environments: Sequence
 
 
 def _is_own(row: Subscription, principal: Principal) -> bool:
-    return row.person == principal.name
+    # A token that is nobody's has nothing of its own, whatever it is called.
+    return principal.user_id is not None and row.person == principal.name
 
 
 def _manages(row: Subscription, principal: Principal) -> bool:
@@ -211,7 +214,7 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
         if is_new or row.channel != wanted.channel:
             raise InvalidValueError(field="settings", value=None, expected=f"how to reach {wanted.channel}")
         return ""
-    given, made = completed(row, wanted.channel, wanted.settings), ""
+    given, made = completed(row, wanted.channel, wanted.settings, keeps=wanted.keeps), ""
     if wanted.channel == "webhook" and not given.get("secret"):
         given["secret"] = made = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     try:
@@ -224,20 +227,27 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
     return made
 
 
-def completed(row: Subscription | None, channel: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *settings* with the secret of the webhook that it was until now, where they name none."""
-    kept = "" if settings.get("secret") or channel != "webhook" else _kept_secret(row)
-    return {**settings, **({"secret": kept} if kept else {})}
+def completed(
+    row: Subscription | None, channel: str, settings: Mapping[str, Any], *, keeps: bool = False
+) -> dict[str, Any]:
+    """
+    Return *settings* with what they do not name, as it was until now: the secret; with *keeps* all of it.
+
+    An empty secret of a chat is one that is named: none. A webhook always has one.
+    """
+    kept = _kept(row, channel)
+    named = {name: value for name, value in settings.items() if name != "secret" or value or channel != "webhook"}
+    return {**{name: value for name, value in kept.items() if keeps or name == "secret"}, **named}
 
 
-def _kept_secret(row: Subscription | None) -> str:
-    if row is None or row.channel != "webhook" or not row.sealed:
-        return ""
+def _kept(row: Subscription | None, channel: str) -> dict[str, Any]:
+    if row is None or row.channel != channel or not row.sealed:
+        return {}
     try:
-        config = from_sealed(unseal(row.sealed))
+        found = to_builtins(from_sealed(unseal(row.sealed)))
     except (SealBrokenError, ValueError):
-        return ""
-    return config.secret if isinstance(config, WebhookConfig) else ""
+        return {}
+    return {name: value for name, value in found.items() if name != "kind"}
 
 
 def _entry(

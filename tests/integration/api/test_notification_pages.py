@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 import html
-import itertools
-import os
+import json
+import subprocess
+import sys
 
 import pytest
-
-from tests.integration.api.test_people import Browser, accept
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def signed_in(api, served):
-    """Sign somebody in who has these roles."""
-    opened = []
-
-    def sign_in(*roles: str) -> Browser:
-        name = f"n{os.getpid()}-{next(_numbers)}"
-        path = api.post("/users", {"name": name, "roles": list(roles)}, 201)["invitation"]
-        browser = Browser(served.endpoint)
-        opened.append(browser)
-        accept(browser, path)
-        browser.name = name
-        return browser
-
-    yield sign_in
-    for browser in opened:
-        browser.http.close()
-
 
 FORM = {"channel": "webhook", "address": "https://hooks.example/s3cr3t", "topics": "braked", "enabled": "on"}
 
@@ -94,3 +71,43 @@ def test_what_somebody_may_not_see_they_are_not_told(signed_in, shop):
     assert 'role="alert"' in viewer.submit("/notifications", name=name, **mail)
     viewer.submit("/notifications", name=name, apps=shop.name, **mail)
     assert shop.name in viewer.get(f"/notifications/{name}")
+
+
+@pytest.mark.parametrize(
+    ("channel", "address", "field", "kept"),
+    [
+        ("webhook", "http://127.0.0.1:9/x", {"secret": "whsec_" + "A" * 32}, {"url": "http://127.0.0.1:9/x"}),
+        ("amqp", "amqp://127.0.0.1:9/", {"place": "elsewhere"}, {"url": "amqp://127.0.0.1:9/"}),
+        ("redis", "redis://127.0.0.1:9/0", {"place": "elsewhere"}, {"url": "redis://127.0.0.1:9/0"}),
+        ("dingtalk", "https://127.0.0.1:9/a", {"address": "https://127.0.0.1:9/b"}, {"secret": "SECx"}),
+        ("feishu", "https://127.0.0.1:9/a", {"address": "https://127.0.0.1:9/b"}, {"secret": "SECx"}),
+    ],
+)
+def test_what_is_left_empty_stays_and_what_is_not_is_changed(signed_in, served, channel, address, field, kept):
+    """A secret without its address, an exchange without its URL, an address without its secret: no half is dropped."""
+    browser, name = signed_in("admin"), f"kept-{channel}"
+    secret = {"secret": "SECx"} if channel in ("dingtalk", "feishu") else {}
+    form = {"channel": channel, "topics": "braked", "enabled": "on"}
+    browser.submit("/notifications", name=name, address=address, **form, **secret)
+    browser.submit(f"/notifications/{name}", **form, **field)
+
+    sealed = subprocess.run(
+        [sys.executable, "-c", UNSEAL, name],
+        env={"ROLLWAVE_DATA": str(served.data_dir), "DJANGO_SETTINGS_MODULE": "rollwave.web.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    now = json.loads(sealed.stdout)
+    told = {"place": {"amqp": "exchange", "redis": "stream"}.get(channel), "address": "url"}
+    assert now == now | kept | {told.get(key) or key: value for key, value in field.items()}
+
+
+UNSEAL = """
+import sys
+import django
+django.setup()
+from rollwave.store.models import Subscription
+from rollwave.store.sealing import unseal
+print(unseal(Subscription.objects.get(name=sys.argv[1]).sealed).decode())
+"""

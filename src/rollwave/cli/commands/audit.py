@@ -91,7 +91,9 @@ def audit(
     subject: Annotated[
         str | None,
         typer.Option(
-            metavar="SUBJECT", help="A group, or the beginning of a subject such as package/shop.", show_default=False
+            metavar="SUBJECT",
+            help="A group, or a subject, up to a slash: deployment/12, package/shop.",
+            show_default=False,
         ),
     ] = None,
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="By this one alone.", show_default=False)] = None,

@@ -70,7 +70,7 @@ class VerdictOut(Output):
 class Wanted(Schema):
     """Which entries."""
 
-    subject: str | None = Field(default=None, description="A group, or the beginning of a subject.")
+    subject: str | None = Field(default=None, description="A group, or a subject: the whole of it, or up to a slash.")
     actor: str | None = None
     since: datetime | None = None
     before: int | None = Field(default=None, description="Only entries before this place: for the next page.")
@@ -83,7 +83,8 @@ def read_audit(
     """
     Read the timeline, the newest first: what concerns the apps and environments that whoever asks may see.
 
-    *subject* is the beginning of a subject, or the name of a group: then everything that was done to its deployments.
+    *subject* is the name of a group: then everything that was done to its deployments; or a subject, whole as
+    `deployment/12` or up to one of its slashes as `package/shop`.
     """
     return shown(list(selected(principal_of(request), wanted)[:limit]), language_asked(request))
 
@@ -130,10 +131,14 @@ def selected(principal: Principal, wanted: Wanted) -> QuerySet[AuditEntry]:
     """Return the wanted entries that *principal* may see, the newest first."""
     rows = AuditEntry.objects.order_by("-seq")
     if not may(principal, Permission.VIEW):
-        rows = rows.filter(within(principal, Permission.VIEW, app="app", environment="environment")).exclude(app="")
+        there = within(principal, Permission.VIEW, app="app", environment="environment")
+        # What is of no environment is of the app as a whole: whoever sees one of its environments sees it.
+        of_app = within(principal, Permission.VIEW, app="app") & Q(environment="")
+        rows = rows.filter(there | of_app).exclude(app="")
     if wanted.subject is not None:
-        name = wanted.subject.removeprefix("group/")
-        rows = rows.filter(Q(subject__startswith=wanted.subject) | Q(group=name))
+        subject = wanted.subject.rstrip("/")
+        below = Q(subject=subject) | Q(subject__startswith=f"{subject}/")
+        rows = rows.filter(below | Q(group=subject.removeprefix("group/")))
     if wanted.actor is not None:
         rows = rows.filter(actor=wanted.actor)
     if wanted.since is not None:

@@ -16,7 +16,7 @@ from rollwave.domain.errors import InvalidValueError, RollwaveError
 from rollwave.ports.notifier import Topic
 from rollwave.store.models import App, Group, Subscription
 from rollwave.web import subscriptions
-from rollwave.web.access import Permission, may_somewhere, principal_of
+from rollwave.web.access import Permission, may_somewhere, principal_of, within
 from rollwave.web.api.subscriptions import checked
 from rollwave.web.language import language_shown
 from rollwave.web.portal.page import attempt, page
@@ -144,18 +144,20 @@ def _wanted(values: Mapping[str, Any]) -> subscriptions.Wanted:
     channel = values["channel"]
     if channel not in CHANNELS:
         raise InvalidValueError(field="channel", value=channel, expected=f"one of {', '.join(CHANNELS)}")
-    settings: dict[str, Any] | None = None
-    if values["address"]:
-        settings = (
-            {"to": values["address"].replace(",", " ").split()} if channel == "email" else {"url": values["address"]}
-        )
-        if channel in _WITH_SECRET and values["secret"]:
-            settings["secret"] = values["secret"]
-        if channel in _PLACES and values["place"]:
-            settings[_PLACES[channel]] = values["place"]
+    # What is left empty stays: the page shows nothing of how it is reached that could be sent back.
+    settings: dict[str, Any] = {}
+    if values["address"] and channel == "email":
+        settings["to"] = values["address"].replace(",", " ").split()
+    elif values["address"]:
+        settings["url"] = values["address"]
+    if channel in _WITH_SECRET and values["secret"]:
+        settings["secret"] = values["secret"]
+    if channel in _PLACES and values["place"]:
+        settings[_PLACES[channel]] = values["place"]
     return subscriptions.Wanted(
         channel=channel,
-        settings=settings,
+        settings=settings or None,
+        keeps=True,
         is_own=values["own"],
         language=language_of(values["language"]) or Language.ENGLISH,
         topics=[topic for topic in Topic if topic.value in values["topics"]],
@@ -177,12 +179,14 @@ def _values(row: Subscription) -> dict[str, Any]:
 
 
 def _choices(principal: Principal) -> dict[str, Any]:
+    of_group = within(principal, Permission.VIEW, app="app__name", environment="environment")
+    of_app = within(principal, Permission.VIEW, app="name")
     return {
         "channels": CHANNELS,
         "topics": {topic.value: label for topic, label in TOPICS.items()},
         "languages": {language.value: label for language, label in LANGUAGES.items()},
-        "groups": list(Group.objects.values_list("name", flat=True)),
-        "apps": list(App.objects.values_list("name", flat=True)),
+        "groups": list(Group.objects.filter(of_group).values_list("name", flat=True)),
+        "apps": list(App.objects.filter(of_app).values_list("name", flat=True)),
         "manages": may_somewhere(principal, Permission.MANAGE),
     }
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.shortcuts import render
 
+from rollwave.domain.model import Phase
 from rollwave.domain.status import Status
-from rollwave.web.access import Permission, may_somewhere, principal_of
+from rollwave.web.access import Permission, may, may_somewhere, principal_of
 from rollwave.web.api import deployments, groups
 from rollwave.web.portal.page import page
 from rollwave.web.portal.remembered import remembered
@@ -15,6 +16,9 @@ from rollwave.web.portal.tally import tallies
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
+    from rollwave.web.access import Principal
+    from rollwave.web.api.deployments import DeploymentBrief
 
 WAITS: Final = frozenset({Status.PENDING.value, Status.WAITING.value})
 STOPPED: Final = frozenset({Status.BRAKED.value, Status.FAILED.value})
@@ -26,8 +30,21 @@ _RECENT: Final = 8
 def show(request: HttpRequest) -> HttpResponse:
     """Show the overview."""
     shown = remembered(request, "overview", lambda: _read(request))
-    may_release = may_somewhere(principal_of(request), Permission.OPERATE)
-    return render(request, "portal/overview.html", {**shown, "may_release": may_release})
+    principal = principal_of(request)
+    may_release = may_somewhere(principal, Permission.OPERATE)
+    environments = {one.name: one.environment for one in shown["groups"]}
+    attention = [
+        {**one, "decides": _decides(principal, one["release"], environments[one["release"].group])}
+        for one in shown["attention"]
+    ]
+    return render(request, "portal/overview.html", {**shown, "attention": attention, "may_release": may_release})
+
+
+def _decides(principal: Principal, release: DeploymentBrief, environment: str) -> bool:
+    """Return whether *principal* may do something about a release that needs a person."""
+    waits_for_approval = release.phase == Phase.PENDING.value and release.status == Status.WAITING.value
+    permission = [Permission.OPERATE, *([Permission.APPROVE] if waits_for_approval else [])]
+    return any(may(principal, one, app=release.app, environment=environment) for one in permission)
 
 
 def _read(request: HttpRequest) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
         "sentence": status_sentence(summary, language_shown()),
         "is_final": state.deployment.phase.is_final,
         "is_braked": summary.status is Status.BRAKED,
-        "waits": bool(buttons) and summary.status is Status.WAITING,
+        "waits": bool(buttons) and summary.status in (Status.PENDING, Status.WAITING),
         "steps": course.steps(state, told, now=services().clock.now()),
         "total": len(cells),
         "done": cells.count(Cell.DONE),

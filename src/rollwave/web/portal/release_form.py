@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rollwave.web.problems import Problem
 
 _PACKAGES: Final = 50
+"""So many of the newest packages are offered, before somebody asks for older ones, too."""
 
 
 class ReleaseForm:
@@ -52,7 +53,13 @@ class ReleaseForm:
         may_release = within(principal, Permission.OPERATE, app="app__name", environment="environment")
         self.groups = list(Group.objects.filter(may_release).select_related("app"))
         self.group = next((one for one in self.groups if one.name == self.text("group")), None)
-        self.packages = list(Package.objects.filter(app=self.group.app)[:_PACKAGES]) if self.group else []
+        self.app = self.group.app.name if self.group else self.text("app")
+        packages = Package.objects.filter(within(principal, Permission.VIEW, app="app__name"), app__name=self.app)
+        shown = list(packages if self.text("older") else packages[:_PACKAGES])
+        # Whoever comes with an older one, from its page, is not refused it.
+        asked = packages.filter(version=self.text("version")).exclude(id__in=[one.id for one in shown])
+        self.packages = [*shown, *asked]
+        self.has_older = packages.count() > _PACKAGES
 
     def text(self, name: str) -> str:
         """Return what stands in a field."""

@@ -14,7 +14,7 @@ from rollwave.domain.errors import RollwaveError
 from rollwave.domain.model import Kind
 from rollwave.store.models import FINAL_PHASES, Deployment, Instance, Server
 from rollwave.web import commands
-from rollwave.web.access import Permission, check, of_group, principal_of
+from rollwave.web.access import Permission, check, of_group, principal_of, within
 from rollwave.web.api import deployments
 from rollwave.web.fields import as_json
 from rollwave.web.language import language_shown
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from rollwave.ports.store import CommandKey
+    from rollwave.web.access import Principal
     from rollwave.web.api.plans import PlanOut
 
 _NAMED = 12
@@ -50,7 +51,7 @@ def show(request: HttpRequest) -> HttpResponse:
         except RollwaveError as error:
             form.refuse(error)
     status = 422 if request.method == "POST" else 200
-    plan = form.plan and _shown(form.plan)
+    plan = form.plan and _shown(form.plan, principal)
     shown = {"form": form, "kinds": KINDS.items(), "plan": plan, "key": _key(request)}
     return render(request, "portal/start.html", shown, status=status)
 
@@ -83,7 +84,7 @@ def _create(body: deployments.DeploymentIn, actor: str, key: CommandKey | None) 
     return commands.create(planned, command=key)
 
 
-def _shown(plan: PlanOut) -> dict[str, Any]:
+def _shown(plan: PlanOut, principal: Principal) -> dict[str, Any]:
     sites = _sites([one for batch in plan.batches for one in batch.instances], plan.group)
     each = target_seconds(plan.group)
     active = deployments.detail(plan.active_deployment, language_shown()) if plan.active_deployment else None
@@ -110,7 +111,7 @@ def _shown(plan: PlanOut) -> dict[str, Any]:
             }
             for batch in plan.batches
         ],
-        "moving_elsewhere": _moving_elsewhere(plan),
+        **_moving_elsewhere(plan, principal),
     }
 
 
@@ -120,9 +121,11 @@ def _sites(names: Sequence[str], group: str) -> Mapping[str, str]:
     return {name: by_name[name] for name in names}
 
 
-def _moving_elsewhere(plan: PlanOut) -> list[dict[str, Any]]:
-    """Return the releases of other groups that share servers with this one."""
+def _moving_elsewhere(plan: PlanOut, principal: Principal) -> dict[str, Any]:
+    """Return the releases of other groups that share servers with this one: those *principal* may see, and how many."""
     servers = Server.objects.filter(instances__group__name=plan.group)
     others = Deployment.objects.exclude(phase__in=FINAL_PHASES).exclude(group__name=plan.group)
     sharing = others.filter(group__instances__server__in=servers).distinct()
-    return [dict(one) for one in sharing.values("id", "group__name", "goal__version")]
+    seen = within(principal, Permission.VIEW, app="group__app__name", environment="group__environment")
+    named = [dict(one) for one in sharing.filter(seen).values("id", "group__name", "goal__version")]
+    return {"moving_elsewhere": named, "moving_unseen": sharing.count() - len(named)}

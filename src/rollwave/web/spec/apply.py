@@ -90,7 +90,9 @@ def _write(decided: Collection[Change], inventory: Inventory, *, actor: str, now
     touched |= set(Group.objects.filter(name__in=groups).values_list("id", flat=True))
     fleets.touch(touched)
     active |= set(active_of(touched))
-    audit.append([_audited(change, actor=actor, now=now) for change in todo])
+    rows = Group.objects.values_list("name", "app__name", "environment")
+    homes = {name: Place(app, environment) for name, app, environment in rows}
+    audit.append([_audited(change, homes, actor=actor, now=now) for change in todo])
     return sorted(active)
 
 
@@ -161,8 +163,18 @@ def _ids(model: Any, names: set[str]) -> Mapping[str, int]:
     return {name: one for name, one in model.objects.values_list("name", "id") if name in names}
 
 
-def _audited(change: Change, *, actor: str, now: datetime) -> audit.Entry:
+def _audited(change: Change, homes: Mapping[str, Place], *, actor: str, now: datetime) -> audit.Entry:
     data = {"before": dict(change.before), "after": dict(change.values)} if change.values else {}
     action = f"{change.kind}.{change.do.value}"
     group = change.place.group if change.place else change.name if change.kind == "group" else ""
-    return audit.Entry(at=now, actor=actor, action=action, subject=change.name, group=group, data=data)
+    app, environment = homes.get(group, Place(change.name if change.kind == "app" else "", ""))
+    return audit.Entry(
+        at=now,
+        actor=actor,
+        action=action,
+        subject=change.name,
+        app=app,
+        environment=environment or "",
+        group=group,
+        data=data,
+    )
