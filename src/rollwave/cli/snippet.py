@@ -10,7 +10,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rollwave.cli.spec import SpecProblem
+    from rollwave.spec_file import SpecProblem
 
 _WIDEST = 160
 """Characters of a line that are shown; more is a generated file, and nobody reads it."""

@@ -78,6 +78,15 @@ class InvalidSpecError(InvalidRequestError):
     code = "spec.invalid"
 
 
+class SpecMovedError(RollwaveError):
+    """Between the look at what a spec would change and its application the fleet has changed."""
+
+    code = "spec.moved"
+
+    def __init__(self) -> None:
+        super().__init__("this would change something else by now than what was agreed to; look again")
+
+
 class TooLargeError(RollwaveError):
     """The body is larger than this server takes."""
 

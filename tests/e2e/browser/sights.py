@@ -26,6 +26,8 @@ def sights(portal: Portal) -> Mapping[str, str]:
         "fleet": "/fleet",
         "app": "/apps/shop",
         "group": "/groups/search-prod",
+        "spec": "/fleet/spec",
+        "spec-app": "/fleet/spec?app=search",
         "servers": "/servers",
         "server": "/servers/shop-fra-02",
         "packages": "/packages",

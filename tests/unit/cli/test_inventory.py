@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rollwave.cli.inventory import Found, InventoryError, read_inventory, to_spec, to_yaml
-from rollwave.cli.spec import read_spec
+from rollwave.spec_file import read_spec
 
 INI = """
 mail.example.com   ; alone

@@ -7,6 +7,7 @@ from django.utils.translation import override
 
 from rollwave.domain import errors
 from rollwave.web.portal.told import _BY_CODE, _NOTHING, told
+from rollwave.web.refusals import SpecMovedError
 
 ERRORS = [
     errors.EmptyGroupError(group="shop-prod", hint="lift a hold"),
@@ -15,6 +16,7 @@ ERRORS = [
     errors.DeploymentActiveError(group="shop-prod", deployment_id=7, phase="baking"),
     errors.StateConflictError("somebody was faster"),
     errors.IdempotencyConflictError(key="k"),
+    SpecMovedError(),
     errors.InvalidValueError(field="port", value=1, expected="8080"),
     *(errors.NotFoundError(kind=kind, name="x") for kind in _NOTHING),
 ]

@@ -11,7 +11,7 @@ from rollwave.cli.errors import ApiError, InvalidSpecFileError, UnreadableFileEr
 from rollwave.cli.session import Session, command, new_key
 
 if TYPE_CHECKING:
-    from rollwave.cli.spec import Spec, SpecProblem
+    from rollwave.spec_file import Spec, SpecProblem
 
 _STDIN = "-"
 
@@ -19,6 +19,7 @@ _STDIN = "-"
 def register(app: typer.Typer) -> None:
     """Add the command to *app*."""
     command(app, rich_help_panel="Fleet")(apply)
+    command(app, rich_help_panel="Fleet")(export)
 
 
 def apply(
@@ -37,7 +38,7 @@ def apply(
     Every mistake in the file is shown at once, with its line; then nothing is changed.
     """
     from rollwave.cli.changes import render_changes  # noqa: PLC0415  # Rich and the YAML reader are slow to import
-    from rollwave.cli.spec import read_spec  # noqa: PLC0415
+    from rollwave.spec_file import read_spec  # noqa: PLC0415
 
     text = _text_of(file)
     name = "stdin" if file == _STDIN else file
@@ -55,6 +56,28 @@ def apply(
     session.output.show(changes, render_changes(changes, is_dry_run=dry_run))
 
 
+def export(
+    session: Session,
+    *,
+    app: Annotated[
+        str | None, typer.Option(metavar="APP", help="This one alone, with its servers.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; stdout by default.", show_default=False),
+    ] = None,
+) -> None:
+    """Write the fleet as a file: `rollwave apply` with it changes nothing, until it is edited."""
+    document = session.client.get("spec", app=app)
+    if file is not None:
+        file.write_text(document["text"], "utf-8")
+        session.output.show(document["spec"])
+    elif session.output.is_json:
+        session.output.show(document["spec"])
+    else:
+        sys.stdout.write(document["text"])
+
+
 def _text_of(file: str) -> str:
     try:
         return sys.stdin.read() if file == _STDIN else Path(file).read_text("utf-8")
@@ -66,14 +89,9 @@ def _text_of(file: str) -> str:
 
 def _placed(error: ApiError, spec: "Spec") -> "list[SpecProblem]":
     """Return the problems that the API found, each at its place in the file; none where it names no place."""
-    from rollwave.cli.spec import SpecProblem  # noqa: PLC0415
-
     raw: Any = error.facts.get("problems")
-    problems = []
-    for problem in raw if isinstance(raw, list) else []:
-        path = str(problem["path"]).removeprefix("spec").removeprefix(".")
-        problems.append(SpecProblem(message=str(problem["message"]), place=spec.place_of(path), path=path))
-    return sorted(problems, key=lambda one: (one.place.line, one.place.column))
+    found = raw if isinstance(raw, list) else []
+    return spec.placed((str(one["path"]).removeprefix("spec").removeprefix("."), str(one["message"])) for one in found)
 
 
 def _refusal(

@@ -99,7 +99,7 @@ def _show_list(session: Session, kind: str, rows: Any) -> None:
 
 
 def _read(file: str) -> Any:
-    from rollwave.cli.spec import read_spec  # noqa: PLC0415  # the YAML reader is slow to import
+    from rollwave.spec_file import read_spec  # noqa: PLC0415  # the YAML reader is slow to import
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")

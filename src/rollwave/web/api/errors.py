@@ -39,6 +39,7 @@ _BY_STATUS: Final[dict[HTTPStatus, tuple[type[domain.RollwaveError], ...]]] = {
         domain.NeverReleasedError,
         domain.StateConflictError,
         domain.IdempotencyConflictError,
+        refusals.SpecMovedError,
         packages.VersionTakenError,
         packages.KeyExistsError,
         refusals.TokenExistsError,

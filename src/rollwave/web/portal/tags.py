@@ -8,11 +8,13 @@ from django import template
 from django.utils.html import format_html, format_html_join
 
 from rollwave.web.portal.words import (
+    CHANGES,
     FLAGS,
     KINDS,
     NOTHING,
     SETTING_LABELS,
     STATUSES,
+    THINGS,
     VERDICTS,
     setting_words,
     span_words,
@@ -99,6 +101,19 @@ def setting_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} = {setting_text(one)}" for name, one in value.items())
     return ", ".join(map(setting_text, value)) if isinstance(value, tuple | list) else str(value)
+
+
+@register.simple_tag
+def change_pill(do: str) -> SafeString:
+    """Show what becomes of a thing."""
+    label, look = CHANGES[do]
+    return format_html('<span class="pill {}">{}</span>', look, label)
+
+
+@register.filter
+def thing_words(kind: str) -> str:
+    """Return what a thing of the spec is called."""
+    return str(THINGS[kind])
 
 
 @register.simple_tag

@@ -30,6 +30,7 @@ _BY_CODE: Final[Mapping[str, Any]] = {
     ),
     "deployment.active": later("%(group)s already has release #%(deployment_id)s; it has to end first."),
     "state.conflict": later("Somebody else changed this at the same moment; look again, and try again."),
+    "spec.moved": later("The fleet or the text has changed since this was checked; look at what would change now."),
     "command.key_conflict": later("This form was sent before with other values; open it anew."),
 }
 

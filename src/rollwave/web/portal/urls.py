@@ -14,6 +14,7 @@ from rollwave.web.portal import (
     packages,
     search,
     settings,
+    spec,
     starting,
     theme,
 )
@@ -27,6 +28,9 @@ urlpatterns = [
     path("deployments/compare", history.compare, name="compare"),
     path("deployments/<int:deployment_id>", include("rollwave.web.portal.release_urls")),
     path("fleet", fleet.show, name="fleet"),
+    path("fleet/spec", spec.show, name="spec"),
+    path("fleet/spec/changes", spec.change, name="spec-change"),
+    path("fleet/spec.yaml", spec.download, name="spec-file"),
     path("apps/<str:name>", fleet.show_app, name="app"),
     path("groups/<str:name>", fleet.show_group, name="group"),
     path("groups/<str:name>/hold", fleet.hold, name="hold"),

@@ -69,6 +69,23 @@ CHOICES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """What the values of a setting mean."""
 
+CHANGES: Final[Mapping[str, tuple[Any, str]]] = {
+    "create": (later("create"), "good"),
+    "update": (later("change"), "wait"),
+    "delete": (later("delete"), "bad"),
+    "unchanged": (later("as it is"), ""),
+}
+"""What becomes of a thing of the spec."""
+
+THINGS: Final[Mapping[str, Any]] = {
+    "app": later("app"),
+    "server": later("server"),
+    "group": later("group"),
+    "instance": in_context("thing", "instance"),
+    "subscription": later("subscription"),
+}
+"""What a spec has in it."""
+
 VERDICTS: Final[Mapping[str, tuple[Any, str]]] = {
     "ok": (later("good"), "good"),
     "note": (later("note"), ""),

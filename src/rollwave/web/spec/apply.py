@@ -12,9 +12,9 @@ from rollwave.web.access import Permission, Place
 from rollwave.web.access import check as check_access
 from rollwave.web.context import services
 from rollwave.web.fleet import look_again
-from rollwave.web.refusals import InvalidSpecError
+from rollwave.web.refusals import InvalidSpecError, SpecMovedError
 from rollwave.web.spec import subscriptions
-from rollwave.web.spec.changes import Change, Do, changes
+from rollwave.web.spec.changes import Change, Do, changes, digest_of
 from rollwave.web.spec.check import check
 from rollwave.web.spec.format import parse
 from rollwave.web.spec.inventory import read
@@ -27,12 +27,22 @@ if TYPE_CHECKING:
     from rollwave.web.spec.inventory import Inventory
 
 
-def apply_spec(document: Any, *, prune: bool, dry_run: bool, principal: Principal) -> list[Change]:
+def apply_spec(
+    document: Any, *, prune: bool, dry_run: bool, principal: Principal, agreed: str | None = None
+) -> list[Change]:
     """
     Bring the inventory to *document*; return what was done, or for a dry run what would be.
 
+    Args:
+        document: The spec.
+        prune: Whether instances go that a group does not list any more.
+        dry_run: Whether nothing is done.
+        principal: Who asks.
+        agreed: What `digest_of` said of the changes that somebody has looked at; None for whatever they are.
+
     Raises:
         InvalidSpecError: With everything that is wrong; nothing was changed.
+        SpecMovedError: If the changes are other ones by now; nothing was changed.
         ForbiddenError: If *principal* may not manage something of what would change; nothing was changed.
     """
     if dry_run:
@@ -46,6 +56,8 @@ def apply_spec(document: Any, *, prune: bool, dry_run: bool, principal: Principa
         alone("apply")
         decided, inventory = _decided(document, prune=prune)
         check_access(principal, Permission.MANAGE, _touched(decided, inventory))
+        if agreed is not None and agreed != digest_of(decided):
+            raise SpecMovedError
         active = _write(decided, inventory, actor=principal.name, now=rollwave.clock.now())
         # Last, for they may name what has come to be just now.
         for change in decided:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from rollwave.web.fields import as_json
+from rollwave.web.json_text import encode
 from rollwave.web.spec.inventory import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rollwave.web.spec.format import AppSpec, GroupSpec, ServerSpec, Spec
     from rollwave.web.spec.inventory import Inventory
+    from rollwave.web.subscriptions import Wanted
 
 
 class Do(Enum):
@@ -48,13 +51,19 @@ class Change:
     before: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     place: Place | None = None
-    wanted: object = field(default=None, repr=False)
+    wanted: Wanted | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the API shows it: each field with what it was and what it becomes."""
         shown = {name: {"from": self.before.get(name), "to": value} for name, value in self.values.items()}
         notes = {"note": self.note} if self.note else {}
         return {"action": self.do.value, "kind": self.kind, "name": self.name, "changes": {**shown, **notes}}
+
+
+def digest_of(decided: Iterable[Change]) -> str:
+    """Return what stands for *decided*: other changes have another one, also where only a secret differs."""
+    said = [[one.to_json(), repr(one.wanted and one.wanted.settings)] for one in decided if one.do is not Do.UNCHANGED]
+    return hashlib.sha256(encode(said)).hexdigest()
 
 
 def changes(spec: Spec, inventory: Inventory, *, prune: bool) -> list[Change]:

@@ -47,14 +47,14 @@ def check(spec: Spec, inventory: Inventory) -> Iterator[Problem]:
 
 def write(change: Change, principal: Principal) -> None:
     """Make or change one."""
-    assert isinstance(change.wanted, Wanted)
+    assert change.wanted is not None
     subscriptions.put(principal, change.name, change.wanted)
 
 
 def places(change: Change, inventory: Inventory) -> list[Place]:
     """Return what a changed subscription tells about, and what it told about before."""
-    assert isinstance(change.wanted, Wanted)
     wanted = change.wanted
+    assert wanted is not None
     row = inventory.subscriptions.get(change.name)
     before = subscriptions.places_of(row.groups, row.apps, row.environments) if row else []
     return [*before, *subscriptions.places_of(wanted.groups, wanted.apps, wanted.environments)]

@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ruamel.yaml.error import StringMark
     from ruamel.yaml.nodes import Node
@@ -76,6 +76,11 @@ class Spec:
         while path and path not in self.places:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places.get(path, Place(line=1, column=1))
+
+    def placed(self, found: Iterable[tuple[str, str]]) -> list[SpecProblem]:
+        """Return problems that somebody else found, as path and message, at their places, in the order of the file."""
+        problems = [SpecProblem(message=message, place=self.place_of(path), path=path) for path, message in found]
+        return sorted(problems, key=lambda one: (one.place.line, one.place.column))
 
 
 def read_spec(text: str) -> Spec:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from rollwave.cli.snippet import render_problem
-from rollwave.cli.spec import Place, read_spec
+from rollwave.spec_file import Place, read_spec
 
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """No law has to be quick: the machine may be busy."""
@@ -164,7 +164,7 @@ def test_the_caret_stands_under_the_text_at_fault(line):
     """Also where characters are two cells wide."""
     from rich.cells import cell_len
 
-    from rollwave.cli.spec import SpecProblem
+    from rollwave.spec_file import SpecProblem
 
     start = len(line) - len(line.lstrip())
     problem = SpecProblem(message="no", place=Place(line=1, column=start + 1, length=len(line) - start))
