@@ -28,7 +28,6 @@ from tests.integration.api.document import Document
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.integration.api.test_people import Browser
 
 START_S = 180
 PATIENCE_S = 60
