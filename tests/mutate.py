@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutate"
 DOMAIN = Path("src/rollwave/domain")
 TESTS = Path("tests/unit/domain")
+READ = (Path("src/rollwave/words"), Path("src/rollwave/ports"))
+"""What tests of the domain read beside it; not changed (`do_not_mutate` in ``pyproject.toml``)."""
 
 WANTED_PERCENT = 90
 
@@ -61,7 +63,7 @@ class Undecorate(cst.CSTTransformer):
 def copy() -> None:
     """Lay out what is mutated and what tests it, with nothing left of an earlier run."""
     shutil.rmtree(COPY, ignore_errors=True)
-    for part in (DOMAIN, TESTS):
+    for part in (DOMAIN, TESTS, *READ):
         shutil.copytree(ROOT / part, COPY / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (DOMAIN.parent / "__init__.py", Path("pyproject.toml")):
         shutil.copyfile(ROOT / file, COPY / file)

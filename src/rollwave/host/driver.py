@@ -67,6 +67,9 @@ PORT_GRACE_S = 5.0
 PORT_PAUSE_S = 0.05
 ATTENDANCE_PAUSE_S = 0.02
 
+CHANGED_HINT = "it was changed since it was pushed: retry, and if that does not help push it under a new version"
+BUILD_HINT = "take that out of what is built, and push it under a new version"
+
 MAX_UNPACKED_BYTES = 64 << 30
 MAX_MEMBERS = 500000
 MAX_PATH_BYTES = 1024
@@ -798,7 +801,7 @@ def require_signature(package: Package, layout: Layout) -> None:
         message = "openssl cannot check Ed25519 signatures here; version 3.0 or newer is needed"
         raise RefusalError("host.no_openssl", message, output=output[-OUTPUT_TAIL_BYTES:])
     if done.returncode != 0:
-        raise RefusalError("package.bad_signature", f"the signature is not by key {package.key_id}")
+        raise RefusalError("package.bad_signature", f"the signature is not by key {package.key_id}; {CHANGED_HINT}")
     os.unlink(manifest_path)
     os.unlink(signature_path)
 
@@ -939,7 +942,7 @@ def collect(response: Any, descriptor: int, package: Package) -> Trouble | None:
         have += len(chunk)
         if have > package.size:
             os.ftruncate(descriptor, 0)
-            message = f"{package.url} is longer than the {package.size} bytes that were signed"
+            message = f"{package.url} is longer than the {package.size} bytes that were signed; {CHANGED_HINT}"
             raise RefusalError("package.checksum_mismatch", message)
         write_all(descriptor, chunk)
     return None if have == package.size else Trouble(f"it ended after {have} of {package.size} bytes")
@@ -958,7 +961,7 @@ def require_checksum(package: Package, archive: IO[bytes], layout: Layout) -> No
         digest.update(chunk)
     if digest.hexdigest() != package.sha256:
         remove_durably(part_path(package, layout))
-        message = f"{package.url} does not have the sha256 that was signed"
+        message = f"{package.url} does not have the sha256 that was signed; {CHANGED_HINT}"
         raise RefusalError("package.checksum_mismatch", message, found=digest.hexdigest())
     archive.seek(0)
 
@@ -1084,7 +1087,7 @@ def unpack(stream: Any, directory: str, manifest: Manifest, archive_size: int) -
 
 def unsafe(name: str, why: str) -> RefusalError:
     """Return the refusal of one member."""
-    message = f"the package is unsafe: member {name[:200]!r} {why}"
+    message = f"the package is unsafe: member {name[:200]!r} {why}; {BUILD_HINT}"
     return RefusalError(
         "package.unsafe_archive", message, member=name[:MAX_PATH_BYTES].encode("utf-8", "replace").decode()
     )
@@ -1103,7 +1106,7 @@ class BoundedStream:
         chunk = self._stream.read(size)
         self._count += len(chunk)
         if self._count > self._most:
-            message = f"the package is unsafe: it unpacks to more than {self._most} bytes"
+            message = f"the package is unsafe: it unpacks to more than {self._most} bytes; {BUILD_HINT}"
             raise RefusalError("package.unsafe_archive", message, limit_bytes=self._most)
         return chunk
 
@@ -1620,7 +1623,8 @@ def prove_serving(stage: Stage, version: str) -> dict[str, Any]:
 
 
 def look(stage: Stage, timeout_s: float) -> Sight:
-    """Ask the health check, and which version runs."""
+    """Ask the health check, and which version runs; *timeout_s* is for both together."""
+    began_at = time.monotonic()
     try:
         status, body = http_get(stage.plan, stage.plan.health_path, timeout_s)
     except ProbeError as error:
@@ -1629,7 +1633,8 @@ def look(stage: Stage, timeout_s: float) -> Sight:
     answer = f"status {status}" + (f": {start}" if start else "")
     if not 200 <= status < 300:
         return Sight(is_healthy=False, answer=answer, versions=set())
-    return Sight(is_healthy=True, answer=answer, versions=running_versions(stage.plan, stage.layout, timeout_s))
+    left_s = max(0.1, timeout_s - (time.monotonic() - began_at))
+    return Sight(is_healthy=True, answer=answer, versions=running_versions(stage.plan, stage.layout, left_s))
 
 
 def judge(plan: Plan, sight: Sight, version: str, code: str, within: str) -> RefusalError | None:
@@ -1650,15 +1655,16 @@ def judge(plan: Plan, sight: Sight, version: str, code: str, within: str) -> Ref
 
 def http_get(plan: Plan | Question, path: str, timeout_s: float) -> tuple[int, bytes]:
     """
-    Return status and first bytes of what the app answers.
+    Return status and first bytes of what the app answers, all within *timeout_s*.
 
     Raises:
-        ProbeError: If it does not answer.
+        ProbeError: If it does not answer, or has not answered to the end by then.
     """
     import http.client
 
-    connection = http.client.HTTPConnection(plan.health_host, plan.port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(plan.health_host, plan.port)
     try:
+        connection.sock = connect_until(time.monotonic() + timeout_s, plan.health_host, plan.port)
         connection.request("GET", path, headers={"User-Agent": "rollwave-driver", "Connection": "close"})
         response = connection.getresponse()
         return response.status, response.read(4096)
@@ -1668,6 +1674,34 @@ def http_get(plan: Plan | Question, path: str, timeout_s: float) -> tuple[int, b
         raise ProbeError(str(error) or type(error).__name__) from error
     finally:
         connection.close()
+
+
+def connect_until(until: float, host: str, port: int) -> Any:
+    """Return a connection of which nothing waits beyond *until*: a timeout of a socket starts anew with each byte."""
+    import socket
+
+    def left_s() -> float:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        return left
+
+    class Hurried(socket.socket):
+        def recv_into(self, *args: Any, **kwargs: Any) -> int:
+            self.settimeout(left_s())
+            return super().recv_into(*args, **kwargs)
+
+    trouble = OSError(f"{host} has no address")
+    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            connected = socket.create_connection(address[:2], timeout=left_s())
+        except OSError as error:  # noqa: PERF203  # the next address may be the right one
+            trouble = error
+        else:
+            hurried = Hurried(fileno=connected.detach())
+            hurried.settimeout(left_s())
+            return hurried
+    raise trouble
 
 
 # ---------------------------------------------------------------------------------------------------------------------

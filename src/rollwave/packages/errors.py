@@ -105,7 +105,11 @@ class SignatureInvalidError(RollwaveError):
     code = "package.signature_invalid"
 
     def __init__(self, *, key_id: str) -> None:
-        super().__init__(f"the signature is not one of key {key_id} over this manifest", key_id=key_id)
+        super().__init__(
+            f"the signature is not one of key {key_id} over this manifest; "
+            f"push the package again with `rollwave package push`, which signs it anew",
+            key_id=key_id,
+        )
 
 
 class UnknownKeyError(RollwaveError):

@@ -76,7 +76,10 @@ def test_a_single_changed_bit_breaks_the_signature(site: Site, field: str) -> No
     content[10] ^= 1
     plan["package"][field] = base64.b64encode(content).decode()
 
-    assert site.run("download", plan)["code"] == "package.bad_signature"
+    report = site.run("download", plan)
+
+    assert report["code"] == "package.bad_signature"
+    assert "push it under a new version" in report["message"]
     assert_nothing_published(site)
 
 
@@ -108,6 +111,7 @@ def test_an_archive_that_is_not_the_signed_one_is_refused_and_deleted(site: Site
     report = site.run("download", site.plan(package))
 
     assert report["code"] == "package.checksum_mismatch"
+    assert "retry" in report["message"]
     parts = list((site.state / "downloads").iterdir())
     assert [part.stat().st_size for part in parts] in ([], [0])
     assert_nothing_published(site)
@@ -163,6 +167,7 @@ def test_a_signed_archive_that_reaches_outside_is_refused(site: Site) -> None:
     report = site.run("download", site.plan(site.sign("1.0", tar)))
 
     assert report["code"] == "package.unsafe_archive"
+    assert "push it under a new version" in report["message"]
     assert "evil" in report["message"]
     assert_nothing_published(site)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
+import time
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tests.integration.host.site import Site
 
 
@@ -133,6 +138,70 @@ def test_an_app_that_is_down_fails_verify(site: Site) -> None:
 
     assert report["code"] == "health.timeout"
     assert "connection refused" in report["message"]
+
+
+def trickle(connection: socket.socket, *, is_over: Event) -> None:
+    """One byte after the other, each soon enough for who waits for a byte; it would take most of a minute."""
+    with contextlib.suppress(OSError):
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"." * 200:
+            connection.sendall(bytes([byte]))
+            if is_over.wait(0.2):
+                break
+
+
+def say_nothing(_connection: socket.socket, *, is_over: Event) -> None:
+    """Whoever asks is heard, and gets no answer."""
+    is_over.wait()
+
+
+@contextlib.contextmanager
+def listening(answer: Callable[..., None]) -> Iterator[int]:
+    """Let *answer* have every connection to a port."""
+    is_over, threads = Event(), []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def serve() -> None:
+            with contextlib.ExitStack() as open_ones:
+                while not is_over.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        connection = open_ones.enter_context(server.accept()[0])
+                        connection.settimeout(None)
+                        threads.append(Thread(target=answer, args=(connection,), kwargs={"is_over": is_over}))
+                        threads[-1].start()
+                for one in threads:
+                    one.join()
+
+        threads_of_server = Thread(target=serve)
+        threads_of_server.start()
+        yield server.getsockname()[1]
+        is_over.set()
+        threads_of_server.join()
+
+
+@pytest.mark.parametrize("answer", [trickle, say_nothing])
+def test_no_app_holds_verify_for_longer_than_its_start_up_time(site: Site, answer: Callable[..., None]) -> None:
+    """A page that never answers, or never ends, is one that does not answer: start-up time bounds the whole look."""
+    with listening(answer) as port:
+        site.port = port
+        plan = site.plan(site.build("1.0"), startup_timeout_s=1)
+        began_at = time.monotonic()
+        report = site.run("verify", plan)
+        took_s = time.monotonic() - began_at
+
+    assert report["code"] == "health.timeout"
+    assert "timed out" in report["message"]
+    assert took_s < 10, "one look alone would have taken most of a minute"
+
+
+def test_one_look_ends_when_its_time_is_up(site: Site) -> None:
+    """Prove looks once: its patience is for the whole answer, not for the next byte of it."""
+    with listening(trickle) as port:
+        site.port = port
+        report = site.run("prove", site.plan(site.build("1.0")))
+
+    assert report["code"] == "health.unhealthy"
+    assert report["detail"]["answer"] == "timed out"
 
 
 def test_prove_does_not_wait(site: Site) -> None:

@@ -54,7 +54,7 @@ def test_a_signature_proves_one_manifest_only(key, manifest, flip):
     signature = bytearray(key.sign(b"manifest"))
     signature[0] ^= flip
 
-    with pytest.raises(SignatureInvalidError):
+    with pytest.raises(SignatureInvalidError, match="package push"):
         key.public.verify(manifest, bytes(signature))
 
 
