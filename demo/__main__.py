@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from demo.installation import BROKERS, Distributed, Embedded
@@ -38,31 +40,42 @@ def main() -> int:
         root = Path(folder)
         rollwave = Distributed(root, broker=options.broker) if options.distributed else Embedded(root)
         lab = Lab(root, rollwave=rollwave)
+        story = Story(lab, say=say, shows_tree=not options.json)
         try:
-            lab.start()
-            story = Story(lab, say=say, shows_tree=not options.json)
-            story.play()
-            lab.stop_load()
+            is_over = play(lab, story, console)
             result = {**summary(story.findings, lab.load_report()), "broker": rollwave.broker}
             if options.json:
-                print(json.dumps(result))
-            else:
+                # Whatever happened: who called a machine's command line reads the one object.
+                print(json.dumps(result), flush=True)
+            elif is_over:
                 show(console, result)
-            if options.keep:
+            if options.keep and is_over:
                 keep(console, lab)
-        except KeyboardInterrupt:
-            console.print("Stopped before its end.")
-            return 1
-        except LabError as error:
-            console.print(f"[bold]The demo did not work:[/bold] {error}", style="red")
-            return 1
         finally:
             lab.stop()
     return 0 if result["ok"] else 1
 
 
+def play(lab: Lab, story: Story, console: Console) -> bool:
+    """Play the story and stop the clients; return whether it came to its end. What kept it from that is a finding."""
+    try:
+        lab.start()
+        story.play()
+    except KeyboardInterrupt:
+        story.findings.wrong.append("stopped before its end")
+        console.print("Stopped before its end.")
+        return False
+    except (LabError, httpx.HTTPError) as error:
+        story.findings.wrong.append(str(error))
+        console.print(f"[bold]The demo did not work:[/bold] {escape(str(error))}", style="red")
+        return False
+    finally:
+        lab.stop_load()
+    return True
+
+
 def summary(findings: Findings, load: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that was found, for machines."""
+    """Return everything that was found, for machines; null is what the story did not come to."""
     return {
         "ok": not findings.wrong and load["failed"] == 0 and load["sent"] > 0,
         "requests_sent": load["sent"],
@@ -70,12 +83,17 @@ def summary(findings: Findings, load: dict[str, Any]) -> dict[str, Any]:
         "request_failures": load["causes"],
         "slowest_request_s": round(load["slowest_s"], 3),
         "answers_by_version": load["versions"],
-        "recovery_s": round(findings.recovery_s, 2),
-        "rollback_s": round(findings.rollback_s, 2),
-        "out_of_traffic_s_p50": round(median(findings.out_of_traffic_s), 2),
+        "recovery_s": rounded(findings.recovery_s),
+        "rollback_s": rounded(findings.rollback_s),
+        "out_of_traffic_s_p50": rounded(median(findings.out_of_traffic_s)),
         "releases": findings.releases,
         "wrong": findings.wrong,
     }
+
+
+def rounded(seconds: float | None) -> float | None:
+    """Return *seconds* to the hundredth, None where there are none."""
+    return None if seconds is None else round(seconds, 2)
 
 
 def show(console: Console, result: dict[str, Any]) -> None:

@@ -197,7 +197,9 @@ class Lab:
             self._load.stop()
 
     def load_report(self) -> dict[str, Any]:
-        """Return what the clients have seen, once they have stopped."""
+        """Return what the clients have seen, once they have stopped; nothing where none had begun."""
+        if not self.load_file.exists():
+            return {"sent": 0, "failed": 0, "causes": {}, "slowest_s": 0.0, "versions": {}}
         report: dict[str, Any] = json.loads(self.load_file.read_text(encoding="utf-8"))
         return report
 

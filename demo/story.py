@@ -29,8 +29,8 @@ BROKEN_SITES = {"1.2": ["south"]}
 class Findings:
     """What was measured on the way."""
 
-    recovery_s: float = 0.0
-    rollback_s: float = 0.0
+    recovery_s: float | None = None
+    rollback_s: float | None = None
     out_of_traffic_s: list[float] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -216,6 +216,6 @@ def _times_out_of_traffic(events: list[dict[str, Any]]) -> list[float]:
     return times
 
 
-def median(values: list[float]) -> float:
-    """Return the median, 0 of nothing."""
-    return statistics.median(values) if values else 0.0
+def median(values: list[float]) -> float | None:
+    """Return the median, None of nothing."""
+    return statistics.median(values) if values else None

@@ -39,6 +39,7 @@ def main() -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     # A SIGTERM at any moment ends everything that was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    findings, trouble, code = Findings(), [], 0
     try:
         require_tools()
         with alone(), tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
@@ -49,7 +50,7 @@ def main() -> int:
                     f"{options.releases} releases on {options.broker}, seed {seed}; all of it is in {folder}",
                     flush=True,
                 )
-                findings = play(lab, seed=seed, releases=options.releases)
+                play(lab, findings, seed=seed, releases=options.releases)
                 if options.keep:
                     keep(lab)
             finally:
@@ -59,25 +60,25 @@ def main() -> int:
                 lab.stop()
                 sweep(Path(folder))
     except KeyboardInterrupt:
+        trouble, code = ["interrupted"], 130
         print("Interrupted; everything is gone.")
-        return 130
     except LabError as error:
+        trouble, code = [str(error)], 1
         print(f"The run did not work: {error}", file=sys.stderr)
-        return 1
-    result = {**summary(findings), "seed": seed, "broker": options.broker}
-    print(json.dumps(result))
-    return 1 if findings.violations else 0
+    wrong = [*findings.violations, *trouble]
+    # Whatever happened: the last line is the one object.
+    print(json.dumps({"ok": not wrong, "wrong": wrong, **summary(findings), "seed": seed, "broker": options.broker}))
+    return code or int(bool(wrong))
 
 
-def play(lab: ChaosLab, *, seed: int, releases: int) -> Findings:
+def play(lab: ChaosLab, findings: Findings, *, seed: int, releases: int) -> None:
     """Carry out the releases; where the run itself breaks, say what was seen until then."""
     lab.start()
-    run = Run(lab, seed=seed, say=lambda line: print(line, flush=True))
+    run = Run(lab, seed=seed, say=lambda line: print(line, flush=True), findings=findings)
     try:
         run.play(releases)
     finally:
-        show(run.findings)
-    return run.findings
+        show(findings)
 
 
 def show(findings: Findings) -> None:
