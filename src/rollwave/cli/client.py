@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import httpx
 
-from rollwave.cli.errors import BUSY, ApiError, NotRollwaveError, UnreachableError
+from rollwave.cli.errors import BUSY, ApiError, NotRollwaveError, ReplyLostError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,10 @@ UPLOAD_TIMEOUT: Final = httpx.Timeout(300, connect=5)
 STREAM_TIMEOUT: Final = httpx.Timeout(45, connect=5)
 """Three heartbeats of the server."""
 
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_LOST_BEHIND: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+"""What a proxy says that has sent it on, and got no answer."""
+
 _PAUSES_S: Final = (0.2, 0.6, 1.5)
 """Before the second and later tries of a request that may be repeated."""
 
@@ -33,8 +38,9 @@ class Client:
     """
     Speaks to one API.
 
-    Reads are repeated on connection errors. So are writes: each carries an idempotency key, and the server does a
-    repeated command once.
+    Reads are repeated on connection errors. So are writes: of a release each carries an idempotency key, and the server
+    does a repeated command once; most others bring about the same, however often they are done. Those whose answer is
+    shown once are not repeated: who asks says what to do where it is lost.
     """
 
     def __init__(
@@ -94,7 +100,7 @@ class Client:
         """
         return self._json("GET", path, params=_query(query))
 
-    def send(self, method: str, *path: str | int, key: str, body: object = None) -> Any:
+    def send(self, method: str, *path: str | int, key: str, body: object = None, once: str | None = None) -> Any:
         """
         Do a write and return its JSON answer, None where it has none.
 
@@ -103,11 +109,13 @@ class Client:
             path: Parts of the path.
             key: Idempotency key: makes repeats safe.
             body: JSON to send, None for none.
+            once: For a write that must not be sent again: what to do where its answer is lost.
 
         Raises:
             ApiError, UnreachableError, NotRollwaveError: See `get`.
+            ReplyLostError: If *once* is given, and it may have been done.
         """
-        return self._json(method, path, headers={"Idempotency-Key": key}, json=body)
+        return self._json(method, path, once=once, headers={"Idempotency-Key": key}, json=body)
 
     def upload(
         self, *path: str | int, key: str, chunks: Callable[[], Iterable[bytes]], size: int, headers: Mapping[str, str]
@@ -158,9 +166,10 @@ class Client:
         path: tuple[str | int, ...],
         *,
         content_of: Callable[[], Iterable[bytes]] | None = None,
+        once: str | None = None,
         **request: Any,
     ) -> Any:
-        response = self._answer(method, path, content_of, request)
+        response = self._answer(method, path, content_of, once, request)
         self.check(response)
         if not response.content:
             return None
@@ -177,19 +186,31 @@ class Client:
         method: str,
         path: tuple[str | int, ...],
         content_of: Callable[[], Iterable[bytes]] | None,
+        once: str | None,
         request: dict[str, Any],
     ) -> httpx.Response:
+        was_lost = False
         for pause_s in self._pauses():
             if content_of is not None:
                 request = {**request, "content": content_of()}
             try:
                 response = self._http.request(method, _path(path), **request)
             except httpx.TransportError as error:
+                was_sent = not isinstance(error, _NEVER_SENT)
+                if once is not None and was_sent:
+                    raise ReplyLostError(endpoint=self.endpoint, reason=_reason(error), hint=once) from error
                 if pause_s is None:
                     raise UnreachableError(endpoint=self.endpoint, reason=_reason(error)) from error
+                was_lost = was_lost or was_sent
             else:
+                if once is not None and response.status_code in _LOST_BEHIND:
+                    raise ReplyLostError(endpoint=self.endpoint, reason=f"HTTP {response.status_code}", hint=once)
+                if method == "DELETE" and was_lost and response.status_code == HTTPStatus.NOT_FOUND:
+                    # What we asked for before the answer was lost has been done.
+                    return httpx.Response(HTTPStatus.NO_CONTENT)
                 if pause_s is None or response.status_code not in BUSY:
                     return response
+                was_lost = was_lost or response.status_code in _LOST_BEHIND
             self._sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 

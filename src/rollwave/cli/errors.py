@@ -53,6 +53,20 @@ class UnreachableError(RollwaveError):
         self.hint = "is it running? `rollwave serve` starts it here; --endpoint or ROLLWAVE_ENDPOINT names another"
 
 
+class ReplyLostError(RollwaveError):
+    """A write that must not be done twice was sent, and nobody knows whether it was done."""
+
+    code = "api.reply_lost"
+
+    def __init__(self, *, endpoint: str, reason: str, hint: str) -> None:
+        super().__init__(
+            f"{endpoint} gave no answer ({reason}): it may have been done, and was not asked for again",
+            endpoint=endpoint,
+            reason=reason,
+        )
+        self.hint = hint
+
+
 class NotRollwaveError(RollwaveError):
     """Something answers at the endpoint, and it is not the API of Rollwave."""
 

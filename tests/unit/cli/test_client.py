@@ -7,7 +7,7 @@ import pytest
 
 from rollwave.cli.client import Client
 from rollwave.cli.connection import Connection
-from rollwave.cli.errors import ApiError, NotRollwaveError, UnreachableError
+from rollwave.cli.errors import ApiError, NotRollwaveError, ReplyLostError, UnreachableError
 from tests.unit.cli.fake_api import ENDPOINT, error_body
 
 
@@ -58,6 +58,44 @@ def test_a_write_is_repeated_with_the_same_key(trouble):
 
     assert [request.headers["Idempotency-Key"] for request in asked] == ["k-1", "k-1"]
     assert asked[0].content == asked[1].content == b'{"group":"g"}'
+
+
+@pytest.mark.parametrize(
+    "trouble", [httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.Response(502), httpx.Response(504)]
+)
+def test_what_is_shown_once_is_not_asked_for_twice(trouble):
+    """A second try would say that it exists, and never show its value: the person hears what to do instead."""
+    answer, asked = script(trouble, OK)
+
+    with client_of(answer) as client, pytest.raises(ReplyLostError, match="may have been done") as caught:
+        client.send("POST", "tokens", key="k", body={}, once="revoke it")
+
+    assert len(asked) == 1
+    assert caught.value.hint == "revoke it"
+
+
+@pytest.mark.parametrize("trouble", [httpx.ConnectError("refused"), httpx.Response(503, content=b"")])
+def test_what_never_arrived_is_asked_for_again_even_then(trouble):
+    """Nobody has heard of it."""
+    answer, asked = script(trouble, OK)
+
+    with client_of(answer) as client:
+        assert client.send("POST", "tokens", key="k", body={}, once="revoke it") == {"ok": True}
+
+    assert len(asked) == 2
+
+
+def test_what_was_deleted_by_a_try_whose_answer_was_lost_is_deleted():
+    """The second try finds nothing, which is what was asked for; a first one that finds nothing is told so."""
+    gone = error_body("input.not_found", "no token 'ci'", kind="token", name="ci")
+    answer, _ = script(httpx.ReadError("reset"), httpx.Response(404, json=gone))
+    with client_of(answer) as client:
+        assert client.send("DELETE", "tokens", "ci", key="k") is None
+
+    for first in ([], [httpx.ConnectError("refused")]):
+        answer, _ = script(*first, httpx.Response(404, json=gone))
+        with client_of(answer) as client, pytest.raises(ApiError):
+            client.send("DELETE", "tokens", "ci", key="k")
 
 
 def test_repeats_end():

@@ -581,6 +581,28 @@ def test_import_prints_a_spec_and_applies_nothing(cli, tmp_path):
     assert "salt-key --out json" in result.err
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "way_out"),
+    [
+        (("token", "create", "ci"), "tokens", "rollwave token revoke ci"),
+        (("user", "add", "maria", "--role", "viewer"), "users", "rollwave user invite maria"),
+    ],
+)
+def test_a_lost_answer_that_would_have_shown_a_secret_says_what_to_do(fleet, api, cli, command, path, way_out):
+    """It is asked for once; nobody is told that the name is taken."""
+
+    def lose(_request):
+        raise httpx.ReadError("reset")
+
+    api.on("POST", path, lose)
+
+    result = cli(*command)
+
+    assert result.code == Exit.UNREACHABLE
+    assert way_out in result.err
+    assert len([one for one in api.requests if one.method == "POST"]) == 1
+
+
 def test_applying_says_what_changed(fleet, cli, spec_file):
     """New things, changed fields with before and after, and how many there are of each."""
     result = cli("apply", "-f", spec_file)

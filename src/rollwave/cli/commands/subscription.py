@@ -55,7 +55,8 @@ def put(
     key: Key = None,
 ) -> None:
     """Make a subscription, or bring it to what a file says; without `settings` it is reached as before."""
-    row = session.client.send("PUT", "subscriptions", name, key=key or new_key(), body=_read(file))
+    again = f"`rollwave subscription show {name}` shows it; a secret that you name yourself in the file cannot get lost"
+    row = session.client.send("PUT", "subscriptions", name, key=key or new_key(), body=_read(file), once=again)
     session.output.show(row)
     if not session.output.is_json:
         if row["secret"]:

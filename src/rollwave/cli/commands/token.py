@@ -54,7 +54,8 @@ def create(
     expires_at = None if days is None else now() + timedelta(days=days)
     body = {"name": name, "expires_at": expires_at and expires_at.isoformat(), "roles": role or None, "owner": owner}
     body = {field: value for field, value in body.items() if value is not None}
-    document = session.client.send("POST", "tokens", key=key or new_key(), body=body)
+    again = f"`rollwave token list` shows whether {name} is there; `rollwave token revoke {name}`, and create it anew"
+    document = session.client.send("POST", "tokens", key=key or new_key(), body=body, once=again)
     session.output.show(document)
     if not session.output.is_json:
         session.output.say(document["token"])

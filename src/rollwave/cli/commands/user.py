@@ -43,7 +43,8 @@ def add(
 ) -> None:
     """Add a user, and print the link at which they choose a password: good for a day, and for once."""
     body = {"name": name, "roles": role or [], "full_name": full_name or "", "email": email or ""}
-    document = session.client.send("POST", "users", key=key or new_key(), body=body)
+    again = f"`rollwave user list` shows whether {name} is there; `rollwave user invite {name}` prints another link"
+    document = session.client.send("POST", "users", key=key or new_key(), body=body, once=again)
     session.output.show(document)
     _invite(session, name, document["invitation"])
 
