@@ -74,8 +74,7 @@ def main() -> int:
 def play(lab: ChaosLab, findings: Findings, *, seed: int, releases: int) -> None:
     """Carry out the releases; where the run itself breaks, say what was seen until then."""
     lab.start()
-    run = Run(lab, seed=seed, say=lambda line: print(line, flush=True))
-    run.findings = findings
+    run = Run(lab, seed=seed, say=lambda line: print(line, flush=True), findings=findings)
     try:
         run.play(releases)
     finally:
