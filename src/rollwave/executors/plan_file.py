@@ -39,6 +39,7 @@ def plan_file(plan: HostPlan) -> HashedFile:
     document = {
         "format": _FORMAT,
         "deployment_id": plan.deployment_id,
+        "created_us": plan.created_us,
         "instance": plan.host.instance,
         "server": plan.host.server,
         "port": plan.host.port,

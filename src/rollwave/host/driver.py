@@ -23,9 +23,12 @@ How it stays correct, whatever is killed, doubled, delayed or late:
 - A repeated command queues on ``work.lock`` like any other and then finds the recorded result: joining a running verb
   needs no code of its own. If the first worker was killed, the second finds a begun record without result and does the
   verb again; each verb is safe to repeat after a kill at any system call.
-- Every worker holds a shared lock on ``.rollwave/locks/<deployment>-<attempt>-<verb>`` from before the command is
-  answered until it ends, so ``status`` tells a verb that is queued or running from one whose worker died. The kernel
-  drops the lock whatever the cause of death.
+- Records are of one deployment, not of one number: a controller whose database was restored from a backup gives ids
+  again. So records go by when the deployment was created as well, and one that is older than the newest that was here
+  is refused: of what came after it, its controller knows nothing.
+- Every worker holds a shared lock on ``.rollwave/locks/<deployment>-<created>-<attempt>-<verb>`` from before the
+  command is answered until it ends, so ``status`` tells a verb that is queued or running from one whose worker died.
+  The kernel drops the lock whatever the cause of death.
 - ``current`` is a relative link, switched by rename(2) to a directory that was complete, checked and fsynced before it
   got its name.
 
@@ -124,6 +127,7 @@ class Plan(NamedTuple):
     """Everything about one deployment on one instance; checked field by field."""
 
     deployment_id: int
+    created_us: int
     instance: str
     server: str
     port: int
@@ -238,6 +242,7 @@ def package_fields(value: Any) -> Package:
 PLAN_FIELDS: dict[str, Check] = {
     "format": integer(FORMAT, FORMAT),
     "deployment_id": integer(1),
+    "created_us": integer(1),
     "instance": NAME_CHECK,
     "server": NAME_CHECK,
     "port": integer(1, 65535),
@@ -581,6 +586,21 @@ class Ledger:
         if fence > seen:
             write_durably(self._layout.fence, b"%d\n" % fence)
 
+    def require_newest(self, plan: Plan) -> None:
+        """
+        Refuse a deployment when a newer one was here.
+
+        Raises:
+            RefusalError: ``host.superseded``.
+        """
+        newest, deployment = max(map(deployment_of, os.listdir(self._layout.journal)), default=(0, 0))
+        if plan.created_us < newest:
+            message = (
+                f"deployment {deployment}, created after this one, was here; if the controller does not know it, "
+                f"its database was restored from a backup: abort this one and plan anew"
+            )
+            raise RefusalError("host.superseded", message, deployment=deployment, created_us=newest)
+
     def _seen_fence(self) -> int:
         try:
             content = read_bytes(self._layout.fence)
@@ -650,16 +670,16 @@ class Ledger:
         folders = (self._layout.journal, self._layout.locks, self._layout.logs)
         names = [(folder, name) for folder in folders for name in os.listdir(folder)]
         deployments = {deployment_of(name) for _, name in names}
-        kept = {plan.deployment_id, *sorted(deployments)[-JOURNALED_DEPLOYMENTS:]}
+        kept = set(sorted(deployments | {(plan.created_us, plan.deployment_id)})[-JOURNALED_DEPLOYMENTS:])
         for folder, name in names:
             if deployment_of(name) not in kept:
                 os.unlink(os.path.join(folder, name))
 
 
-def deployment_of(name: str) -> int:
-    """Return the deployment in a name ``<deployment>-<attempt>-<verb>``."""
-    number = name.split("-", 1)[0]
-    return int(number) if number.isdigit() else 0
+def deployment_of(name: str) -> tuple[int, int]:
+    """Return when the deployment was created, and its id, from a name ``<deployment>-<created>-<attempt>-<verb>``."""
+    found = re.match(r"(\d+)-(\d+)-\d+-", name)
+    return (int(found.group(2)), int(found.group(1))) if found else (0, 0)
 
 
 def state_corrupt(path: str) -> RefusalError:
@@ -2070,7 +2090,7 @@ def answer(command: Command) -> Report:
 
 def key_of(command: Command, plan: Plan) -> str:
     """Return the name of one verb in one attempt of one deployment."""
-    return f"{plan.deployment_id}-{command.attempt}-{command.verb}"
+    return f"{plan.deployment_id}-{plan.created_us}-{command.attempt}-{command.verb}"
 
 
 def status(command: Command, plan: Plan, layout: Layout) -> Report:
@@ -2082,6 +2102,7 @@ def status(command: Command, plan: Plan, layout: Layout) -> Report:
     ledger, key = Ledger(layout), key_of(command, plan)
     with ledger.hold():
         ledger.raise_fence(command.fence)
+        ledger.require_newest(plan)
         report = ledger.result(key, plan)
         has_begun = ledger.has_begun(key)
         is_attended = ledger.is_attended(key)
@@ -2111,6 +2132,7 @@ def run(command: Command, plan: Plan, layout: Layout) -> Report:
     ledger, key = Ledger(layout), key_of(command, plan)
     with ledger.hold():
         ledger.raise_fence(command.fence)
+        ledger.require_newest(plan)
         recorded = ledger.result(key, plan)
         if recorded is not None:
             return recorded
@@ -2154,6 +2176,7 @@ def work(command: Command, plan: Plan, layout: Layout) -> Report:
         with os_errors_refused(), locked(layout.work_lock):
             with ledger.hold():
                 ledger.raise_fence(command.fence)
+                ledger.require_newest(plan)
                 recorded = ledger.result(key, plan)
                 if recorded is not None:
                     return recorded

@@ -64,6 +64,8 @@ class HostPlan(Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         deployment_id: The deployment.
+        created_us: When it was created, in microseconds of Unix time, later than any before it in its group. A host
+            keeps apart by it what a restored database gives the same id, and refuses what is older than it has seen.
         host: The instance.
         package: The goal package.
         previous_version: Version to restore to, still on the host; None where there is none.
@@ -78,6 +80,7 @@ class HostPlan(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     deployment_id: int
+    created_us: int
     host: Host
     package: SignedPackage
     previous_version: str | None
@@ -145,7 +148,8 @@ class Executor(Protocol):
     """
     Reaches hosts. Safe to call from many coroutines at once.
 
-    A command that the host refuses (fence, deadline, plan hash) is a report in state FAILED with a ``host.*`` code.
+    A command that the host refuses (fence, deadline, plan hash, a newer deployment that was there) is a report in state
+    FAILED with a ``host.*`` code.
     Every call ends: an executor bounds it by what the plan allows the verb, and then says that it does not know.
     """
 

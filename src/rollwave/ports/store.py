@@ -113,7 +113,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     Attributes:
         key: The slice.
         course: How far it drives its targets.
-        epoch: Fencing epoch: higher than every epoch given before, of any slice.
+        epoch: Fencing epoch: higher than every epoch given before, of any slice. None is less than the time of its
+            claim in milliseconds: this holds of what was given since the backup, too, that a store was restored from.
         recalls: How often targets have been recalled (held) so far.
         instance_ids: All of its instances, also those whose targets are settled.
         opened_at: When its targets were admitted; None where the store is older than this being kept.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
@@ -65,7 +66,7 @@ def _insert(planned: Planned, *, at: datetime) -> int:
                 due_at=at if planned.starts and not begun.needs_approval else None,
                 actor=planned.actor,
                 reason=planned.reason,
-                created_at=at,
+                created_at=_later_than_the_last(group.id, at),
             )
     except IntegrityError:
         # I5 is the database's to keep; it only cannot say who was first.
@@ -83,3 +84,9 @@ def _insert(planned: Planned, *, at: datetime) -> int:
     fleets.touch([group.id])
     decisions.append([planned], before=None, after=begun, deployment_id=row.id, at=at)
     return row.id
+
+
+def _later_than_the_last(group_id: int, at: datetime) -> datetime:
+    """Return *at*, or the instant after the group's last deployment was created: clocks of processes differ."""
+    last = Deployment.objects.filter(group_id=group_id).order_by("-id").values_list("created_at", flat=True).first()
+    return at if last is None else max(at, last + timedelta(microseconds=1))

@@ -16,6 +16,7 @@ from rollwave.ports.packages import SignedPackage
 from rollwave.ports.store import Job
 from rollwave.store import codec, rows
 from rollwave.store.dialect import fetch_packed, pack, packed, packed_time, recordset
+from rollwave.store.instants import unix_us
 from rollwave.store.models import Deployment
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class _JobMaker:
         self._plan = partial(
             HostPlan,
             deployment_id=deployment.id,
+            created_us=unix_us(deployment.created_at),
             package=signed_package(deployment.goal),
             previous_version=previous.version if previous else None,
             start=tuple(group.start),

@@ -13,6 +13,7 @@ from rollwave.domain.errors import FencedError, NotFoundError, RecalledError
 from rollwave.domain.model import Course
 from rollwave.ports.store import Claim
 from rollwave.store.dialect import execute, fetch, pack, recordset, timestamp
+from rollwave.store.instants import unix_ms
 from rollwave.store.models import Instance, Slice
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     from rollwave.ports.store import SliceKey, SliceRecord
 
+# Never less than the time in milliseconds, so that a database that was restored from a backup gives none a second time.
 _NEXT_EPOCH = """
-INSERT INTO store_counter (name, value) VALUES ('epoch', 1)
-ON CONFLICT (name) DO UPDATE SET value = store_counter.value + 1 RETURNING value
+INSERT INTO store_counter (name, value) VALUES ('epoch', %s)
+ON CONFLICT (name) DO UPDATE SET value =
+CASE WHEN store_counter.value < excluded.value THEN excluded.value ELSE store_counter.value + 1 END RETURNING value
 """
 
 _TAKE = """
@@ -58,7 +61,7 @@ def claim(key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) ->
     if not taken:
         return None
     ((earlier_epoch, course, recalls, instance_ids, opened_at),) = taken
-    ((epoch,),) = fetch(_NEXT_EPOCH)
+    ((epoch,),) = fetch(_NEXT_EPOCH, unix_ms(now))
     execute(_SET_EPOCH, epoch, deployment_id, number)
     return Claim(
         key=key,

@@ -31,6 +31,7 @@ from rollwave.domain.traffic import wants_traffic
 from rollwave.ports.balancer import Member
 from rollwave.ports.executor import Host, HostPlan
 from rollwave.ports.store import Claim, Fleet, Job, Loaded, Wish, Wishes
+from rollwave.store.instants import unix_ms, unix_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +87,7 @@ class _DeploymentRow:
     slices: dict[int, _SliceRow] = field(default_factory=dict)
     log: list[facts.Fact | Transition] = field(default_factory=list)
     due_at: datetime | None = None
+    created_us: int = 0
     followed_by: int | None = None
 
 
@@ -189,8 +191,13 @@ class MemoryStore:
             raise DeploymentActiveError(group=planned.group, deployment_id=active, phase=phase)
         deployment_id = len(self._deployments) + 1
         state = begin(deployment_id, planned, fleet={})
+        ended = self._ended[planned.group]
         self._deployments[deployment_id] = _DeploymentRow(
-            state=state, targets=dict(state.targets), log=[planned], due_at=at if planned.starts else None
+            state=state,
+            targets=dict(state.targets),
+            log=[planned],
+            due_at=at if planned.starts else None,
+            created_us=max([unix_us(at), *(self._deployments[one].created_us + 1 for one in ended[-1:])]),
         )
         for aborted_id, group, _goal in self.unfollowed_rollbacks():
             if group == planned.group:
@@ -356,7 +363,7 @@ class MemoryStore:
         slice_row = row.slices.get(key[1])
         if slice_row is None or slice_row.closed or self._is_held(slice_row, now):
             return None
-        self._epoch += 1
+        self._epoch = max(self._epoch + 1, unix_ms(now))
         is_takeover = slice_row.epoch > 0
         slice_row.owner, slice_row.epoch, slice_row.lease_until = owner, self._epoch, lease_until
         return Claim(
@@ -398,6 +405,7 @@ class MemoryStore:
         )
         plan = HostPlan(
             deployment_id=deployment.id,
+            created_us=row.created_us,
             host=host,
             package=self._packages[deployment.goal.id],
             previous_version=previous,

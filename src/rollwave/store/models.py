@@ -463,7 +463,7 @@ class Delivery(models.Model):
 
 
 class Counter(models.Model):
-    """A number that only grows: fencing epochs are drawn from it."""
+    """A number that only grows, and is not behind the clock: fencing epochs are drawn from it."""
 
     name = models.CharField(max_length=40, primary_key=True)
     value = models.PositiveBigIntegerField(default=0)

@@ -25,6 +25,7 @@ class Key(NamedTuple):
     """What the journal goes by."""
 
     deployment_id: int
+    created_us: int
     attempt: int
     verb: HostVerb
 
@@ -35,7 +36,7 @@ Watch = Callable[["HostCommand", HostReport | None], None]
 
 def key_of(command: HostCommand) -> Key:
     """Return what the journal calls *command*."""
-    return Key(command.plan.deployment_id, command.attempt, command.verb)
+    return Key(command.plan.deployment_id, command.plan.created_us, command.attempt, command.verb)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -104,7 +105,7 @@ class FakeHost:
     def submit(self, command: HostCommand, *, fault: Fault | None, now: datetime) -> Worker:
         """Take a command as it arrives: refuse it, answer from the journal, or queue it."""
         worker = Worker(command=command, fault=fault)
-        worker.report = self._refusal_by_fence(command) or self._journal.get(key_of(command))
+        worker.report = self._refusal(command) or self._journal.get(key_of(command))
         if worker.report is None:
             self._queue.append(worker)
             if self._active is None:
@@ -114,7 +115,7 @@ class FakeHost:
 
     def read(self, command: HostCommand) -> HostReport:
         """Raise the fence and return what the journal says."""
-        refusal = self._refusal_by_fence(command)
+        refusal = self._refusal(command)
         if refusal is not None:
             return refusal
         key = key_of(command)
@@ -141,11 +142,14 @@ class FakeHost:
             self._active.ends_at = now
             self.advance(now)
 
-    def _refusal_by_fence(self, command: HostCommand) -> HostReport | None:
+    def _refusal(self, command: HostCommand) -> HostReport | None:
         if command.fence < self._fence:
             message = f"fence {command.fence} is behind {self._fence}: a newer controller has taken over"
             return _failed("host.fenced", message, seen=self._fence)
         self._fence = command.fence
+        newest = max((key.created_us for key in self._begun), default=0)
+        if command.plan.created_us < newest:
+            return _failed("host.superseded", "a deployment that was created after this one was here")
         return None
 
     def _begin_next(self, now: datetime) -> None:
@@ -153,9 +157,7 @@ class FakeHost:
             worker = self._queue.popleft()
             command, key = worker.command, key_of(worker.command)
             # Judged again now that it is its turn: it may have queued while the world went on.
-            worker.report = (
-                self._refusal_by_fence(command) or self._journal.get(key) or _refusal_by_deadline(command, now)
-            )
+            worker.report = self._refusal(command) or self._journal.get(key) or _refusal_by_deadline(command, now)
             if worker.report is not None:
                 continue
             self._begun.add(key)

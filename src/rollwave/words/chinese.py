@@ -170,6 +170,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "failure.host.question_invalid": "服务器不明白所问",
     "failure.host.salt_module": "minion 上没有 Salt 模块",
     "failure.host.state_corrupt": "服务器上的日志已损坏",
+    "failure.host.superseded": "该主机上有过更新的发布，而此处没有其记录",
     "failure.host.unknown": "服务器没有明确答复",
     "failure.host.unreachable": "无法连接服务器",
     "failure.host.version_conflict": "服务器上同一版本的内容不同",

@@ -172,6 +172,7 @@ TEXTS: Final[Mapping[str, Text]] = {
     "failure.host.question_invalid": "the host did not understand what it was asked",
     "failure.host.salt_module": "the Salt module is not on the minion",
     "failure.host.state_corrupt": "the journal on the host is damaged",
+    "failure.host.superseded": "a newer deployment was there, of which nothing is known here",
     "failure.host.unknown": "the host gave no clear answer",
     "failure.host.unreachable": "the host cannot be reached",
     "failure.host.version_conflict": "the version on the host has other contents",

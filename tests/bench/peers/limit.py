@@ -145,6 +145,7 @@ class Driven:
         control = str(self._fleet.control)
         plan = HostPlan(
             deployment_id=self._deployments,
+            created_us=self._deployments,
             host=host,
             package=package,
             previous_version=self._previous,

@@ -234,6 +234,45 @@ class TestRefusal:
         assert essence(await world.status(replace(download, in_s=-1))) == SUCCEEDED
 
 
+class TestRestoredController:
+    """
+    I3, I17: a controller whose database was restored from a backup is told nothing about releases that it lost.
+
+    It gives their ids again, and releases that it believes to be under way were followed by others.
+    """
+
+    async def test_a_deployment_is_not_answered_from_the_records_of_another_with_its_id(self, world: World) -> None:
+        """The lost one brought 2.0, and one after it took it away: 2.0 is installed anew, and proven anew."""
+        host = world.host()
+        for at, version in enumerate(("2.0", "1.0"), start=1):
+            for verb in (HostVerb.DOWNLOAD, HostVerb.INSTALL, HostVerb.VERIFY):
+                lost = Order(host=host, verb=verb, version=version, deployment=at, created_us=at)
+                assert essence(await world.run(lost)) == SUCCEEDED
+
+        again = Order(host=host, verb=HostVerb.VERIFY, version="2.0", deployment=1, created_us=3)
+        assert essence(await world.status(again)) == (HostState.ABSENT, "")
+        assert essence(await world.run(replace(again, verb=HostVerb.INSTALL))) == SUCCEEDED
+        assert essence(await world.run(again)) == SUCCEEDED
+        assert (world.running(host), world.starts(host)) == ("2.0", 3)
+
+    async def test_a_deployment_that_was_followed_by_another_is_over(self, world: World) -> None:
+        """Not even what it did itself is told: it is no longer so. Who asks under a new deployment is answered."""
+        host = world.host()
+        for at in (1, 2):
+            await world.serve(host, f"{at}.0", deployment=at)
+        starts = world.starts(host)
+
+        for verb in (HostVerb.VERIFY, HostVerb.INSTALL):
+            old = Order(host=host, verb=verb, version="1.0", deployment=1)
+            assert essence(await world.status(old)) == failed("host.superseded")
+            assert essence(await world.run(old)) == failed("host.superseded")
+            assert essence(await world.run(replace(old, attempt=2))) == failed("host.superseded")
+        assert (world.running(host), world.starts(host)) == ("2.0", starts)
+
+        await world.serve(host, "1.0", deployment=3)
+        assert world.running(host) == "1.0"
+
+
 class TestReadingBack:
     """I12: what is unknown is read back from the host."""
 

@@ -29,6 +29,7 @@ class Order:
     version: str = "1.0"
     previous: str | None = None
     deployment: int = 1
+    created_us: int = 0
     attempt: int = 1
     fence: int = 1
     in_s: float = FAR_S
@@ -91,6 +92,7 @@ class World(ABC):
     def command(self, order: Order) -> HostCommand:
         plan = HostPlan(
             deployment_id=order.deployment,
+            created_us=order.created_us or order.deployment,
             host=order.host,
             package=self.package(order.version),
             previous_version=order.previous,

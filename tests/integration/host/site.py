@@ -41,6 +41,7 @@ class Site:
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     port: int = field(default_factory=lambda: free_port())  # noqa: PLW0108  it is defined below
     deployment_id: int = 1
+    created_us: int = 0
     fence: int = 1
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class Site:
         plan = {
             "format": 1,
             "deployment_id": self.deployment_id,
+            "created_us": self.created_us or self.deployment_id,
             "instance": f"app-prod/web1:{self.port}",
             "server": "web1",
             "port": self.port,

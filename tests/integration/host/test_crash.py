@@ -211,7 +211,7 @@ def test_an_effect_comes_after_its_record(site: Site, killer: Killer) -> None:
     trace = killer.run(site.argv(scene.verb, scene.plan, fence=3))["trace"]
 
     order = [second.rsplit("/", 1)[1] if name == "replace" else name for name, _, second in trace]
-    journal = f"{scene.plan['deployment_id']}-1-install.json"
+    journal = f"{scene.plan['deployment_id']}-{scene.plan['created_us']}-1-install.json"
 
     marks = [word for word in order if word in ("fence", journal, "start", "current")]
     assert marks == ["fence", journal, "start", "current", "start", journal]

@@ -242,7 +242,7 @@ def test_a_mistyped_deploy_path_is_not_created(site: Site) -> None:
     assert not (site.root / "typo").exists()
 
 
-@pytest.mark.parametrize("file", ["fence", "journal/1-1-download.json"])
+@pytest.mark.parametrize("file", ["fence", "journal/1-1-1-download.json"])
 def test_unreadable_state_is_not_guessed(site: Site, file: str) -> None:
     """A fence or a record that somebody damaged stops the driver until a person looks."""
     plan = site.plan(site.build("1.0"))
@@ -257,8 +257,8 @@ def test_old_deployments_are_forgotten(site: Site) -> None:
     site.run("download", site.plan(site.build("1.0")))
     for number in range(2, 70):
         for place in (
-            site.state / "journal" / f"{number}-1-verify.json",
-            site.state / "log" / f"{number}-1-verify.log",
+            site.state / "journal" / f"{number}-{number}-1-verify.json",
+            site.state / "log" / f"{number}-{number}-1-verify.log",
         ):
             place.write_text("{}")
     site.deployment_id = 70

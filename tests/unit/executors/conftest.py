@@ -21,6 +21,7 @@ def command():
     )
     plan = HostPlan(
         deployment_id=7,
+        created_us=1_900_000_000_000_000,
         host=host,
         package=package,
         previous_version="0.9",

@@ -28,6 +28,7 @@ def test_a_plan_says_everything_that_the_driver_reads(command):
     assert document == {
         "format": 1,
         "deployment_id": 7,
+        "created_us": 1_900_000_000_000_000,
         "instance": "shop/web-1:8080",
         "server": "web-1",
         "port": 8080,

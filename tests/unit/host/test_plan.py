@@ -14,6 +14,7 @@ from rollwave.host import driver
 GOOD: dict[str, Any] = {
     "format": 1,
     "deployment_id": 7,
+    "created_us": 1_900_000_000_000_000,
     "instance": "app-prod/web1:8080",
     "server": "web1",
     "port": 8080,
@@ -42,6 +43,7 @@ GOOD: dict[str, Any] = {
 WRONG = {
     "format": [2, None, "1", True],
     "deployment_id": [0, "7", 1.0, True],
+    "created_us": [0, "7", 1.0, True],
     "instance": ["", "a\nb", 7],
     "server": ["", None],
     "port": [0, 65536, "8080", True],

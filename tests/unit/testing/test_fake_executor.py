@@ -62,6 +62,7 @@ def command(clock):
     def build(verb: HostVerb, **other) -> HostCommand:
         plan = HostPlan(
             deployment_id=1,
+            created_us=1,
             host=Host(instance=WEB, server="web-1", address="::", port=80, deploy_path="/srv"),
             package=SignedPackage(
                 app="shop", version="1", sha256="0" * 64, size=1, manifest=b"", signature=b"", key_id="", url=""
@@ -188,7 +189,7 @@ def test_a_verb_that_hangs_runs_until_it_is_released(fleet, install):
         run(fleet, install)
 
     assert state(fleet, install) is HostState.RUNNING
-    assert fleet.host(WEB).at_work == Key(1, 1, HostVerb.INSTALL)
+    assert fleet.host(WEB).at_work == Key(1, 1, 1, HostVerb.INSTALL)
 
     fleet.release(WEB)
     assert state(fleet, install) is HostState.SUCCEEDED
