@@ -220,7 +220,7 @@ def build(
     _check_groups(settings_path, executors=executors, balancers=balancers)
     store = ObservedStore()
     metrics = Prometheus(clock=clock, census=lambda: census.take(now=clock.now()))
-    owner = f"{socket.gethostname()}:{os.getpid()}"
+    owner = _name_of_process()
     telemetry = _listener(settings_path, settings, metrics=metrics, owner=owner, clock=clock)
 
     def make_queue(run: Callable[[SliceKey], Any]) -> Queue:
@@ -357,6 +357,11 @@ def _mend_connection() -> None:
     """Drop the thread's connection where it broke, so that the next statement opens another."""
     if connection.errors_occurred:
         connection.close_if_unusable_or_obsolete()
+
+
+def _name_of_process() -> str:
+    """Return a name that no other process has: two containers may share a host name, and in each we are process 1."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def _listener(path: Path, settings: SettingsFile, *, metrics: Prometheus, owner: str, clock: Clock) -> Telemetry:

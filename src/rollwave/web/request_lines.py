@@ -23,6 +23,9 @@ HEADER: Final = "X-Request-Id"
 
 _ACCEPTABLE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
+_DEPLOYMENT: Final = re.compile(r"/deployments/([0-9]{1,18})(?:/|$)")
+"""How a path, of the API or of the portal, names the deployment that it is about."""
+
 _HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -37,6 +40,9 @@ def request_lines(
         request_id = given if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)
         clear_contextvars()
         bind_contextvars(request_id=request_id)
+        about = _DEPLOYMENT.search(request.path)
+        if about:
+            bind_contextvars(deployment=int(about.group(1)))
         request.request_id = request_id  # type: ignore[attr-defined]  # ours
         began = monotonic()
         response = await get_response(request)

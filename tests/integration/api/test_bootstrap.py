@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from rollwave.balancers.caddy import CaddyBalancer
 from rollwave.balancers.drain_file import DrainFileBalancer
 from rollwave.balancers.haproxy import HaproxyBalancer
-from rollwave.bootstrap import DrainFiles, _trusted_keys, build
+from rollwave.bootstrap import DrainFiles, _name_of_process, _trusted_keys, build
 from rollwave.executors.local import LocalExecutor
 from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.ssh import SshExecutor
@@ -251,3 +251,14 @@ def test_an_executor_that_cannot_place_a_drain_file_says_so(instance):
     with pytest.raises(BalancerPoolError, match="use another balancer"):
         asyncio.run(run())
     threads.close()
+
+
+def test_no_two_processes_have_one_name(monkeypatch):
+    """Two containers may share a host name, and in both the worker is process 1: a lease is of one of them."""
+    monkeypatch.setattr("socket.gethostname", lambda: "worker")
+    monkeypatch.setattr("os.getpid", lambda: 1)
+
+    names = {_name_of_process() for _ in range(100)}
+
+    assert len(names) == 100
+    assert all(name.startswith("worker:1:") for name in names)

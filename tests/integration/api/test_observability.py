@@ -109,4 +109,5 @@ def test_lines_and_a_port_of_its_own(tmp_path: Path):
         ("POST", "/api/v1/deployments/7/actions/brake", 404),
     ]
     assert {(line["actor"], line["request_id"]) for line in said} == {("admin", "apply-1")}
+    assert [line.get("deployment") for line in said] == [None, 7]
     assert any(line["event"] == "metrics_served" and line["port"] for line in lines)
