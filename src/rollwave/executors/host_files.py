@@ -43,6 +43,18 @@ class HostDiskFullError(HostFileError):
         super().__init__(f"the disk of {deploy_path} is full; free some space", path=str(deploy_path))
 
 
+class HostPathError(HostFileError):
+    """The operating system does not let us write below the deploy path."""
+
+    code = "host.io_error"
+
+    def __init__(self, *, deploy_path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{deploy_path} cannot be used: {error.strerror or error}; check directory and owner",
+            path=str(error.filename or deploy_path),
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostFiles:
     """
@@ -72,7 +84,7 @@ def install_files(
     Raises:
         HostFileChangedError: If a file is there under its hash with another content.
         HostDiskFullError: If there is no room.
-        OSError: If the operating system does not let us for another reason.
+        HostPathError: If the operating system does not let us for another reason.
     """
     home = deploy_path / ".rollwave"
     files = HostFiles(driver=home / "drivers" / f"{driver.sha256}.py", plan=home / "plans" / f"{plan.sha256}.json")
@@ -85,7 +97,7 @@ def install_files(
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise HostDiskFullError(deploy_path=deploy_path) from error
-        raise
+        raise HostPathError(deploy_path=deploy_path, error=error) from error
     return files
 
 

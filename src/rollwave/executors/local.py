@@ -13,7 +13,14 @@ from weakref import WeakKeyDictionary
 from rollwave.executors.command_line import arguments_of
 from rollwave.executors.errors import unknown
 from rollwave.executors.host_check import CHECK_LIMIT_S, check_arguments, parse_check
-from rollwave.executors.host_files import HostFiles, install_files, make_directory, remove_durably, write_durably
+from rollwave.executors.host_files import (
+    HostFiles,
+    HostPathError,
+    install_files,
+    make_directory,
+    remove_durably,
+    write_durably,
+)
 from rollwave.executors.patience import Patience
 from rollwave.executors.plan_file import HashedFile, plan_file
 from rollwave.executors.report import parse_report
@@ -131,16 +138,9 @@ class LocalExecutor:
 
     async def _install(self, host: Host, plan: HashedFile) -> HostFiles:
         _require_server(host)
-        try:
-            return await asyncio.to_thread(
-                install_files,
-                Path(host.deploy_path),
-                driver=self._driver,
-                plan=plan,
-                trusted_keys=self._trusted_keys,
-            )
-        except OSError as error:
-            raise _unreachable(host, error) from error
+        return await asyncio.to_thread(
+            install_files, Path(host.deploy_path), driver=self._driver, plan=plan, trusted_keys=self._trusted_keys
+        )
 
     async def _execute(
         self,
@@ -210,13 +210,4 @@ def _write_drain(host: Host, *, drained: bool) -> None:
         elif path.parent.is_dir():
             remove_durably(path)
     except OSError as error:
-        raise _unreachable(host, error) from error
-
-
-def _unreachable(host: Host, error: OSError) -> HostUnreachableError:
-    return HostUnreachableError(
-        f"{host.deploy_path} on server {host.server} cannot be used: {error.strerror}; check directory and owner",
-        server=host.server,
-        instance=host.instance,
-        path=str(error.filename or host.deploy_path),
-    )
+        raise HostPathError(deploy_path=Path(host.deploy_path), error=error) from error

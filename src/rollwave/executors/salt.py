@@ -127,7 +127,7 @@ class SaltExecutor:
         asked = asyncio.create_task(self._ask(command, limit_s, told))
         try:
             async with asyncio.timeout(limit_s):
-                return await self._heard_or_found(command, asked, told)
+                report = await self._heard_or_found(command, asked, told)
         except HostNotReadyError as error:
             return HostReport(state=HostState.FAILED, code=error.code, message=error.message, detail=error.facts)
         except TimeoutError as error:
@@ -135,6 +135,9 @@ class SaltExecutor:
         finally:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
+        if report.state not in {HostState.SUCCEEDED, HostState.FAILED}:
+            raise unknown(command, "its worker ended without a result")
+        return report
 
     async def status(self, command: HostCommand) -> HostReport:
         """Read the journal back; see `Executor.status`."""
@@ -150,6 +153,8 @@ class SaltExecutor:
 
     async def check(self, question: HostQuestion) -> HostAnswer:
         """Have the driver look at the server; see `ChecksHosts.check`."""
+        # First whether anybody is there: what the driver looks at may take far longer than an answer.
+        await self._ask_minion("ping", question.host, {}, limit_s=self._answer_s)
         _, asked = check_arguments(question)
         answer = await self._tell(
             "check",
@@ -221,29 +226,49 @@ class SaltExecutor:
         told: asyncio.Event | None = None,
     ) -> Mapping[str, Any]:
         """Return what the module answers; raise what it refuses, and what is no answer of a module."""
-        minion = self._minion_id.format(server=host.server)
-        entry = {"deploy_path": host.deploy_path, **entry}
-        facts = {"server": host.server, "instance": host.instance, "minion": minion}
-        try:
-            answer = await self._session().tell(
-                verb, minion, entry, files=files, limit_s=limit_s, told=told or asyncio.Event()
-            )
-        except HostUnreachableError as error:
-            raise HostUnreachableError(error.message, **facts) from error
+        answer = await self._ask_minion(verb, host, entry, limit_s=limit_s, files=files, told=told)
+        facts = self._facts(host)
         if not isinstance(answer, dict):
-            said = str(answer)
-            if said.rstrip(".").endswith("is not available"):
-                reason = f"minion {minion} has no execution module rollwave, or an old one; install it: docs/salt.md"
-                raise SaltFileError("host.salt_module", reason, **facts)
-            reason = f"{verb} on {host.instance}: minion {minion} says {said[-_SHOWN_CHARACTERS:]!r}"
+            reason = f"{verb} on {host.instance}: minion {facts['minion']} says {str(answer)[-_SHOWN_CHARACTERS:]!r}"
             raise HostUnknownError(f"{reason}; its journal has to be read", **facts)
         if "code" in answer:
             code, message, path = (str(answer.get(name, "")) for name in ("code", "message", "path"))
-            if code == "host.path_unusable":
-                reason = f"{path} on server {host.server} cannot be used: {message}; check directory and owner"
-                raise HostUnreachableError(reason, path=path, **facts)
-            raise SaltFileError(code, message, path=path)
+            raise SaltFileError(code, f"{host.instance}: {message}", path=path, **facts)
         return answer
+
+    async def _ask_minion(
+        self,
+        verb: str,
+        host: Host,
+        entry: Mapping[str, object],
+        *,
+        limit_s: float,
+        files: Mapping[str, str] = MappingProxyType({}),
+        told: asyncio.Event | None = None,
+    ) -> Any:
+        """Return what the minion answers; raise where there is none, or none with our module."""
+        facts = self._facts(host)
+        try:
+            answer = await self._session().tell(
+                verb,
+                facts["minion"],
+                {"deploy_path": host.deploy_path, **entry},
+                files=files,
+                limit_s=limit_s,
+                told=told or asyncio.Event(),
+            )
+        except HostUnreachableError as error:
+            raise HostUnreachableError(error.message, **facts) from error
+        if isinstance(answer, str) and answer.rstrip(".").endswith("is not available"):
+            reason = (
+                f"minion {facts['minion']} has no execution module rollwave, or an old one; install it: docs/salt.md"
+            )
+            raise SaltFileError("host.salt_module", reason, **facts)
+        return answer
+
+    def _facts(self, host: Host) -> dict[str, str]:
+        minion = self._minion_id.format(server=host.server)
+        return {"server": host.server, "instance": host.instance, "minion": minion}
 
     def _as_seen_there(self, plan: HostPlan) -> HostPlan:
         """Return the plan with a URL of the package that the server can use: Salt is no way for large files."""

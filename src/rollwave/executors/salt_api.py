@@ -84,7 +84,8 @@ class SaltApi:
         Have *function* called on *minions*; a publish that is repeated under its job id is done once by each.
 
         Returns:
-            Those of *minions* that the master has accepted keys of: only they were told. It does not say who heard it.
+            Those of *minions* that the master has told, of which it has accepted keys. It does not say who heard it.
+            None: it has a key of none of them, or did not take the publish; its answer is the same.
 
         Raises:
             SaltApiError: If salt-api did not answer well.

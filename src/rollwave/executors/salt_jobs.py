@@ -203,10 +203,11 @@ class SaltJobs:
                 for call in calls.values():
                     call.told.set()
             for minion in calls.keys() - known:
-                reason = (
-                    f"the Salt master has no accepted key of a minion {minion}; accept it, or name it in the server"
-                )
-                _fail(calls[minion], HostUnreachableError(reason, server=minion))
+                reason = f"the Salt master has no accepted key of a minion {minion}"
+                # An empty answer is also that of a master which took nothing: where it told others, it did.
+                may_be = "" if known else ", or did not take the publish, as its log would say"
+                hint = "accept it, or name it in the server"
+                _fail(calls[minion], HostUnreachableError(f"{reason}{may_be}; {hint}", server=minion))
             await self._follow(job)
         except SaltApiError as error:
             for call in calls.values():

@@ -62,7 +62,7 @@ def __virtual__() -> str:  # noqa: N807  Salt's name
     return __virtualname__
 
 
-def ping() -> int:
+def ping(*_document: Any, **_published: Any) -> int:
     """Return the format of documents that this module reads."""
     return FORMAT
 
@@ -127,7 +127,7 @@ def check(document: dict[str, Any], **published: Any) -> dict[str, Any]:
 def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
     try:
         command = _command(verb, document, published)
-        home = os.path.join(_deploy_path(command), ".rollwave")
+        home = os.path.join(_placed(_deploy_path(command)), ".rollwave")
         driver = os.path.join(home, "drivers", _sha256(document["driver"]) + ".py")
         plan = os.path.join(home, "plans", _sha256(command["plan"]) + ".json")
         missing = _prepare(home, {driver: document["driver"], plan: command["plan"]}, document)
@@ -143,10 +143,9 @@ def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> d
 
 def _mark(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:
     try:
-        deploy_path = _deploy_path(_command(verb, document, published))
+        deploy_path = _placed(_deploy_path(_command(verb, document, published)))
         shared = os.path.join(deploy_path, "shared")
         path = os.path.join(shared, "drain")
-        os.stat(os.path.dirname(deploy_path))
         if verb == "drain":
             _make_directory(deploy_path)
             _make_directory(shared)
@@ -175,8 +174,8 @@ def _command(verb: str, document: dict[str, Any], published: dict[str, Any]) -> 
 def _unusable(error: OSError) -> dict[str, Any]:
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return {
-        "code": "host.disk_full" if is_full else "host.path_unusable",
-        "message": error.strerror or str(error),
+        "code": "host.disk_full" if is_full else "host.io_error",
+        "message": "the operating system refused: " + str(error),
         "path": str(error.filename or ""),
     }
 
@@ -185,6 +184,14 @@ def _deploy_path(command: dict[str, Any]) -> str:
     path = str(command["deploy_path"])
     if not os.path.isabs(path) or os.path.normpath(path) != path or path == "/":
         raise ValueError(f"deploy_path is {path!r}; expected an absolute path without '.', '..' or a trailing slash")
+    return path
+
+
+def _placed(path: str) -> str:
+    """Return the deploy path; its parent has to be there, or a mistyped path would be made, or one below a lost disk."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        raise NotPreparedError("host.no_deploy_path", parent, parent + " is not a directory on this server")
     return path
 
 

@@ -163,7 +163,6 @@ TEXTS: Final[Mapping[str, Text]] = {
     "failure.host.no_openssl": "服务器上没有合适的 openssl",
     "failure.host.no_previous_version": "服务器上没有上一个版本",
     "failure.host.no_zstd": "服务器无法解压 zstd",
-    "failure.host.path_unusable": "服务器上的路径不可用",
     "failure.host.plan_invalid": "服务器上的计划无效",
     "failure.host.plan_mismatch": "服务器上的计划不符",
     "failure.host.plan_missing": "服务器上没有计划",

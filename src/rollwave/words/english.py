@@ -165,7 +165,6 @@ TEXTS: Final[Mapping[str, Text]] = {
     "failure.host.no_openssl": "the host has no suitable openssl",
     "failure.host.no_previous_version": "there is no previous version on the host",
     "failure.host.no_zstd": "the host cannot unpack zstd",
-    "failure.host.path_unusable": "a path on the host cannot be used",
     "failure.host.plan_invalid": "the plan on the host is not valid",
     "failure.host.plan_mismatch": "the plan on the host is another one",
     "failure.host.plan_missing": "the plan is not on the host",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +137,16 @@ def wait_until(is_true) -> None:
     while not is_true():
         assert time.monotonic() < give_up_at, "it did not happen in time"
         pause.wait(0.02)
+
+
+def workers_of(host: Host) -> list[int]:
+    """Return the processes that have a file of *host* open: the worker of a verb, and whoever waits for it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(file.readlink()).startswith(host.deploy_path) for file in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found
 
 
 class LocalWorld(World):

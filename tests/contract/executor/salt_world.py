@@ -57,7 +57,7 @@ class SaltWorld(LocalWorld):
         self._options = options
         super().__init__(fleet)
 
-    def _new_executor(self) -> SaltExecutor:
+    def _new_executor(self, **other: object) -> SaltExecutor:
         public = self._fleet.key.public
         return SaltExecutor(
             self.lab.url,
@@ -68,7 +68,7 @@ class SaltWorld(LocalWorld):
             trusted_keys={public.key_id: public.pem},
             clock=SystemClock(),
             # Patient: a machine that runs tests is slow, and laws do not depend on who loses patience.
-            **({"answer_s": PATIENT_S, "look_s": 1.5} | self._options),
+            **({"answer_s": PATIENT_S, "look_s": 1.5} | self._options | other),
         )
 
     async def close(self) -> None:

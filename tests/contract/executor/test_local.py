@@ -136,12 +136,15 @@ def put_in_the_way(host: Host) -> None:
     Path(host.deploy_path).write_text("not a directory")
 
 
-async def test_a_deploy_path_that_cannot_be_made_is_unreachable(world: LocalWorld) -> None:
+async def test_a_deploy_path_that_cannot_be_made_is_a_failure_of_its_own_kind(world: LocalWorld) -> None:
+    """At once, and not unreachable: the server is there, and nobody need try again before somebody has looked."""
     host = world.host()
     put_in_the_way(host)
 
-    with pytest.raises(HostUnreachableError, match="shop"):
-        await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))
+    report = await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))
+
+    assert (report.state, report.code) == (HostState.FAILED, "host.io_error")
+    assert host.deploy_path in report.message
 
 
 async def test_a_verb_that_takes_long_leaves_its_place_to_others(world: LocalWorld) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import os
+import signal
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -14,11 +18,12 @@ import httpx
 import msgspec
 import pytest
 
-from demo.salt import EAUTH, USER
+from demo.salt import BIN, EAUTH, USER
 from rollwave.executors import salt_jobs
+from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.salt_api import SaltApi, heard_return
 from rollwave.ports.executor import HostState, HostUnknownError, HostUnreachableError, HostVerb
-from tests.contract.executor.local_world import wait_until
+from tests.contract.executor.local_world import wait_until, workers_of
 from tests.contract.executor.salt_world import SaltWorld
 from tests.contract.executor.world import LIMIT_S, Order
 
@@ -30,6 +35,11 @@ if TYPE_CHECKING:
     from tests.contract.executor.local_world import Fleet
 
 pytestmark = pytest.mark.anyio
+
+DEFAULTS = inspect.signature(SaltExecutor).parameters
+
+FOUND_S = 20
+"""Ten until the executor looks what became of a verb, and seven for an answer."""
 
 
 @pytest.fixture
@@ -53,12 +63,14 @@ async def installed(world: SaltWorld) -> Host:
     return host
 
 
-async def verify_at_work(world: SaltWorld) -> tuple[Order, asyncio.Task[HostReport]]:
+async def verify_at_work(
+    world: SaltWorld, executor: SaltExecutor | None = None
+) -> tuple[Order, asyncio.Task[HostReport]]:
     """Return a verify that has begun, and cannot end before it is released."""
     host = await installed(world)
     world.hold(host)
     verify = Order(host=host, verb=HostVerb.VERIFY, plan={"startup_timeout_s": 600})
-    caller = asyncio.create_task(world.run(verify))
+    caller = asyncio.create_task((executor or world.executor).run(world.command(verify)))
     await world.at_work(verify)
     return verify, caller
 
@@ -160,6 +172,25 @@ async def test_what_is_ready_together_shares_a_publish(world: SaltWorld, monkeyp
     assert len(published) <= 1 + len(names[1:])
 
 
+async def test_publishes_side_by_side_are_all_done_and_each_once(world: SaltWorld) -> None:
+    """salt-api 3006 answers some of them with status 500, which says nothing of what became of them."""
+    hosts = [await installed(world) for _ in range(6)]
+    ours = world._new_executor(parallel=6, gather_s=0)
+    verbs = (HostVerb.VERIFY, HostVerb.PROVE)
+
+    async def serve(host: Host) -> list[HostState]:
+        orders = [Order(host=host, verb=verb) for verb in verbs]
+        return [(await ours.run(world.command(order))).state for order in orders]
+
+    try:
+        states = await asyncio.gather(*(serve(host) for host in hosts))
+    finally:
+        await ours.close()
+
+    assert states == [[HostState.SUCCEEDED] * len(verbs)] * len(hosts)
+    assert [world.starts(host) for host in hosts] == [1] * len(hosts)
+
+
 async def test_instances_of_one_server_do_not_wait_for_each_other(world: SaltWorld) -> None:
     """One publish tells a minion one thing."""
     first, second = world.host(), world.host()
@@ -231,6 +262,54 @@ async def test_a_return_that_comes_twice_counts_once(world: SaltWorld, monkeypat
     assert world.starts(host) == 1
 
 
+RETURN_AGAIN = """
+import json, sys
+import salt.config, salt.utils.event
+opts = salt.config.master_config(sys.argv[1])
+with salt.utils.event.get_master_event(opts, opts["sock_dir"], listen=False) as bus:
+    for tag, data in json.loads(sys.argv[2]):
+        assert bus.fire_event(data, tag)
+"""
+
+
+async def test_a_second_return_of_a_job_changes_nothing(world: SaltWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes over the master's own bus and says the opposite of the first, while the job waits for another minion."""
+    first, second = await installed(world), await installed(world)
+    assert first.server != second.server
+    world.hold(second)
+    heard: list[str] = []
+
+    def noted(tag: str, data: str, *, job_ids: Any) -> Any:
+        heard.append(tag)
+        return heard_return(tag, data, job_ids=job_ids)
+
+    monkeypatch.setattr(salt_jobs, "heard_return", noted)
+    one, other = (
+        asyncio.create_task(world.run(Order(host=host, verb=HostVerb.VERIFY, plan={"startup_timeout_s": 600})))
+        for host in (first, second)
+    )
+    assert (await one).state is HostState.SUCCEEDED
+    (job,) = [
+        job for job in world.executor._session()._jobs.values() if {first.server, second.server} <= job.calls.keys()
+    ]
+
+    def returned(minion: str, exit_code: int) -> tuple[str, dict[str, object]]:
+        answer = {"exit_code": exit_code, "stdout": "", "stderr": "killed"}
+        return f"salt/job/{job.job_id}/ret/{minion}", {"jid": job.job_id, "id": minion, "return": answer}
+
+    again = json.dumps([returned(first.server, 9), returned(first.server, 9), ("the/end", {})])
+    config = world.lab.folder / "master" / "master"
+    await asyncio.to_thread(
+        subprocess.run, [BIN / "python", "-c", RETURN_AGAIN, config, again], check=True, timeout=LIMIT_S
+    )
+    await made_true(lambda: "the/end" in heard)
+    assert heard.count(returned(first.server, 9)[0]) == 3
+
+    world.release(second)
+    assert (await other).state is HostState.SUCCEEDED
+    assert [world.starts(host) for host in (first, second)] == [1, 1]
+
+
 def test_only_returns_of_our_jobs_are_heard() -> None:
     """The master's bus carries everybody's events, and names that anybody may choose."""
     data = json.dumps({"data": {"return": {"exit_code": 0}}})
@@ -257,20 +336,64 @@ async def test_a_minion_that_the_master_does_not_know_is_unreachable_at_once(wor
 async def test_a_minion_that_dies_in_mid_stage_is_unreachable_in_seconds_and_its_verb_goes_on(
     world: SaltWorld,
 ) -> None:
-    """Found long before the verb could time out; and what had begun ends without the minion."""
-    verify, caller = await verify_at_work(world)
+    """Found with every patience as it is by default; and what had begun ends without the minion."""
+    unhurried = world._new_executor(answer_s=DEFAULTS["answer_s"].default, look_s=DEFAULTS["look_s"].default)
+    verify, caller = await verify_at_work(world, unhurried)
     killed_at = time.monotonic()
-    world.take_down(verify.host)
+    world.lab.minions[verify.host.server].kill()
 
     with pytest.raises(HostUnreachableError) as caught:
         await caller
-    assert time.monotonic() - killed_at < LIMIT_S
+    assert time.monotonic() - killed_at < FOUND_S
     assert caught.value.facts["server"] == verify.host.server
+    await unhurried.close()
 
     world.release(verify.host)
     world.bring_back(verify.host)
     assert (await world.settled(verify)).state is HostState.SUCCEEDED
     assert world.starts(verify.host) == 1
+
+
+async def test_a_driver_killed_in_mid_stage_is_known_to_have_ended(world: SaltWorld) -> None:
+    """Its worker, too: the journal says that it began, and to ask again does it again."""
+    verify, caller = await verify_at_work(world)
+    drivers = workers_of(verify.host)
+    assert drivers
+    for pid in drivers:
+        os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(HostUnknownError) as caught:
+        await caller
+    assert caught.value.code == "host.unknown"
+    report = await world.settled(verify)
+    assert report.state is HostState.ABSENT
+    assert report.detail["interrupted"] is True
+    world.release(verify.host)
+    assert (await world.run(verify)).state is HostState.SUCCEEDED
+
+
+async def test_a_minion_with_another_key_than_the_accepted_one_is_told_nothing(world: SaltWorld) -> None:
+    """Somebody in its place, or a machine that was set up anew: the master refuses it, and so it is unreachable."""
+    host = world.host()
+    await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))
+    lab, name = world.lab, host.server
+    lab.minions[name].kill()
+    lab.replace_keys(name)
+    try:
+        lab.minions[name].start()
+        denied = lab.folder / "master" / "keys" / "minions_denied" / name
+        await made_true(denied.exists)
+
+        world.executor._answer_s = 2.0
+        with pytest.raises(HostUnreachableError):
+            await world.run(Order(host=host, verb=HostVerb.INSTALL))
+        assert world.starts(host) == 0
+    finally:
+        lab.minions[name].kill()
+        lab.restore_keys(name)
+        world.bring_back(host)
+
+    assert (await world.run(Order(host=host, verb=HostVerb.INSTALL))).state is HostState.SUCCEEDED
 
 
 async def test_a_frozen_minion_begins_nothing_after_the_deadline(world: SaltWorld) -> None:
@@ -295,17 +418,32 @@ async def test_a_frozen_minion_begins_nothing_after_the_deadline(world: SaltWorl
 
 
 async def test_a_host_that_answers_slowly_is_waited_for(world: SaltWorld) -> None:
-    """A minion that hangs for a while has lost nothing of what it was told."""
+    """A minion that hangs until somebody has asked what became of the command has lost nothing of what it was told."""
     host = world.host()
     await world.status(Order(host=host, verb=HostVerb.DOWNLOAD))
     minion = world.lab.minions[host.server]
     minion.pause()
     caller = asyncio.create_task(world.run(Order(host=host, verb=HostVerb.DOWNLOAD)))
     jobs = world.executor._session()
-    await made_true(lambda: any(call.told.is_set() for job in [*jobs._jobs.values()] for call in job.calls.values()))
+
+    def told() -> set[str]:
+        return {call.verb for job in [*jobs._jobs.values()] for call in job.calls.values() if call.told.is_set()}
+
+    await made_true(lambda: told() == {"download", "status"})
     minion.resume()
 
     assert (await caller).state is HostState.SUCCEEDED
+
+
+async def test_an_api_that_is_started_again_in_mid_job_loses_nothing(world: SaltWorld) -> None:
+    """Neither the stream nor the login is there any more, and the return comes to the master meanwhile."""
+    verify, caller = await verify_at_work(world)
+    world.lab.api.kill()
+    world.release(verify.host)
+    await asyncio.to_thread(world.lab.restart_api)
+
+    assert (await caller).state is HostState.SUCCEEDED
+    assert world.starts(verify.host) == 1
 
 
 async def test_a_master_that_dies_in_mid_job_loses_nothing(world: SaltWorld) -> None:

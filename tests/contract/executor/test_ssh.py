@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from rollwave.executors.patience import Patience
 from rollwave.executors.ssh_connections import KEEPALIVE_S, SshAccess
 from rollwave.host import driver_source
 from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError, HostVerb
-from tests.contract.executor.local_world import BRISK, wait_until
+from tests.contract.executor.local_world import BRISK, wait_until, workers_of
 from tests.contract.executor.sshd import make_key
 from tests.contract.executor.world import Order
 
@@ -371,16 +370,6 @@ class TestFaults:
 
         with pytest.raises(HostUnknownError, match=r"exit code (127|1)"):
             await ours.run(world.command(Order(host=world.host(), verb=HostVerb.DOWNLOAD)))
-
-
-def workers_of(host: Host) -> list[int]:
-    """Return the processes that have a file of *host* open: the worker of a verb, and whoever waits for it."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if any(str(file.readlink()).startswith(host.deploy_path) for file in (process / "fd").iterdir()):
-                found.append(int(process.name))
-    return found
 
 
 class TestWhatIsCarried:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rollwave.executors.host_files import HostDiskFullError, HostFileChangedError, install_files
+from rollwave.executors.host_files import HostDiskFullError, HostFileChangedError, HostPathError, install_files
 from rollwave.executors.plan_file import HashedFile
 
 DRIVER, PLAN = HashedFile.of(b"driver"), HashedFile.of(b"plan")
@@ -78,7 +78,7 @@ def test_a_host_trusts_exactly_the_given_keys(tmp_path):
 
 
 def test_a_server_that_is_not_there_is_not_made(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(HostPathError, match="shop"):
         install(tmp_path / "missing" / "shop")
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from rollwave.executors.plan_file import plan_file
 from rollwave.executors.salt import SaltExecutor
 from rollwave.host import SALT_MODULE_PATH
-from rollwave.ports.executor import HostState, HostUnknownError, HostUnreachableError
+from rollwave.ports.executor import HostQuestion, HostState, HostUnknownError, HostUnreachableError
 from rollwave.system import SystemClock
 
 if TYPE_CHECKING:
@@ -115,8 +115,17 @@ class TestTheModule:
     def test_a_disk_that_is_not_there_is_named(self, module: ModuleType, deploy_path: Path) -> None:
         answer = module.status(document(deploy_path))
 
-        assert answer["code"] == "host.path_unusable"
-        assert str(deploy_path) in answer["path"]
+        assert (answer["code"], answer["path"]) == ("host.no_deploy_path", str(deploy_path.parent))
+
+    def test_what_the_operating_system_refuses_is_named(self, module: ModuleType, deploy_path: Path) -> None:
+        deploy_path.parent.mkdir()
+        deploy_path.touch()
+
+        for verb in (module.status, module.drain):
+            answer = verb(document(deploy_path))
+
+            assert answer["code"] == "host.io_error"
+            assert str(deploy_path) in answer["message"]
 
     @pytest.mark.parametrize(
         "broken",
@@ -136,7 +145,7 @@ class TestTheModule:
 
     def test_the_drain_file_comes_and_goes(self, module: ModuleType, deploy_path: Path) -> None:
         """Idempotent in both directions, also on a host that nothing was released to yet."""
-        assert module.drained(document(deploy_path))["code"] == "host.path_unusable"
+        assert module.drained(document(deploy_path))["code"] == "host.no_deploy_path"
         deploy_path.parent.mkdir()
         file = deploy_path / "shared" / "drain"
 
@@ -166,10 +175,14 @@ class Jobs:
     def __init__(self, *answers: object) -> None:
         self._answers = list(answers)
         self.files: list[Mapping[str, str]] = []
+        self.verbs: list[str] = []
 
-    async def tell(self, *_told: object, files: Mapping[str, str], told: asyncio.Event, **_named: object) -> Any:
+    async def tell(
+        self, verb: str, *_told: object, files: Mapping[str, str], told: asyncio.Event, **_named: object
+    ) -> Any:
         told.set()
         self.files.append(files)
+        self.verbs.append(verb)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if answer is NEVER:
             await asyncio.Event().wait()
@@ -201,6 +214,8 @@ def call(command: HostCommand, jobs: Jobs, method: str = "run", **options: objec
         ({"code": "host.salt_module", "message": "reads format 1", "path": "/m.py"}, "host.salt_module"),
         ({"code": "host.file_changed", "message": "changed", "path": "/d.py"}, "host.file_changed"),
         ({"code": "host.disk_full", "message": "full", "path": "/d.py"}, "host.disk_full"),
+        ({"code": "host.no_deploy_path", "message": "/srv is not a directory", "path": "/srv"}, "host.no_deploy_path"),
+        ({"code": "host.io_error", "message": "read-only file system", "path": "/srv"}, "host.io_error"),
     ],
 )
 def test_a_host_that_cannot_be_prepared_is_a_failure_of_run_and_unknown_for_status(
@@ -215,11 +230,16 @@ def test_a_host_that_cannot_be_prepared_is_a_failure_of_run_and_unknown_for_stat
     assert caught.value.code == code
 
 
-def test_a_deploy_path_that_cannot_be_used_is_unreachable(command: HostCommand) -> None:
-    answer = {"code": "host.path_unusable", "message": "No such file or directory", "path": "/srv/shop"}
+def test_a_dead_minion_is_not_asked_to_look_at_itself(command: HostCommand) -> None:
+    """That may take long: first it is asked whether it is there."""
+    question = HostQuestion(
+        host=command.plan.host, app="shop", start=("a",), stop=("b",), health_path="/", free_bytes=1
+    )
+    jobs = Jobs(HostUnreachableError("minion x did not answer"))
 
-    with pytest.raises(HostUnreachableError, match="/srv/shop on server"):
-        call(command, Jobs(answer))
+    with pytest.raises(HostUnreachableError):
+        call(question, jobs, "check")
+    assert jobs.verbs == ["ping"]
 
 
 @pytest.mark.parametrize("said", ["The minion function caused an exception: KeyError: 'commands'", None, 3, [], ""])
@@ -278,12 +298,22 @@ def test_what_has_begun_is_not_failed_by_a_host_that_cannot_be_asked(command: Ho
     assert caught.value.code == "host.unknown"
 
 
+def reported(command: HostCommand, state: str) -> dict[str, object]:
+    """Return what the module answers when the driver says nothing but *state*."""
+    report = {"state": state, "code": "", "message": "", "running_version": None, "current_version": None}
+    told = report | {"detail": {}, "deployment": None, "attempt": command.attempt, "verb": "install"}
+    return {"exit_code": 0, "stdout": json.dumps(told), "stderr": ""}
+
+
+def test_a_verb_whose_worker_was_killed_has_no_result(command: HostCommand) -> None:
+    """The driver that waited for it says that it is absent: that is neither success nor failure."""
+    with pytest.raises(HostUnknownError, match="ended without a result"):
+        call(command, Jobs(reported(command, "absent")))
+
+
 def test_a_minion_that_answers_and_knows_nothing_is_asked_twice(command: HostCommand) -> None:
     """A question may overtake the command."""
-    report = {"state": "absent", "code": "", "message": "", "running_version": None, "current_version": None}
-    told = report | {"detail": {}, "deployment": None, "attempt": command.attempt, "verb": "install"}
-    answer = {"exit_code": 0, "stdout": json.dumps(told), "stderr": ""}
-    jobs = Jobs(NEVER, answer)
+    jobs = Jobs(NEVER, reported(command, "absent"))
 
     with pytest.raises(HostUnknownError, match="knows nothing of it"):
         call(command, jobs, look_s=0.01)
