@@ -15,11 +15,13 @@ import signal
 import socket
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from ruamel.yaml import YAML
 
 from demo.processes import LabError, Program, free_ports, processes_of, until, until_interrupted
 from rollwave.host import salt_module_source
@@ -36,11 +38,17 @@ USER: Final = "rollwave"
 EAUTH: Final = "file"
 """Salt's module that knows the user's password."""
 
-FORBIDDEN: Final = r"(?!rollwave\.[a-z_]+$).*"
-"""What nobody may publish on this master: whatever is not a function of our module; see ``docs/salt.md``."""
+_GUIDE: Final = Path(__file__).resolve().parents[1] / "docs" / "salt.md"
 
 READY: Final = "Minion is ready to receive requests!"
 """What a minion logs once it hears the master; nobody else can know."""
+
+
+def documented() -> dict[str, Any]:
+    """Return the configuration of a master that the guide tells administrators to write; it is the one that runs."""
+    _, _, block = _GUIDE.read_text(encoding="utf-8").partition("# /etc/salt/master.d/rollwave.conf\n")
+    found: dict[str, Any] = YAML(typ="safe", pure=True).load(textwrap.dedent(block.partition("```")[0]))
+    return found
 
 
 def installed() -> bool:
@@ -158,7 +166,7 @@ class SaltLab:
         return Program([BIN / "python", BIN / program, "-c", home], log=home / f"{program}.output", cwd=self.folder)
 
     def _lay_out(self) -> None:
-        master = self.folder / "master"
+        master, guide = self.folder / "master", documented()
         (master / "keys" / "minions").mkdir(parents=True, exist_ok=True)
         public = _make_keys(master / "keys", "master")
         (master / "users").write_text(f"{USER}:{self.password}\n", encoding="ascii")
@@ -174,15 +182,15 @@ class SaltLab:
                 "api_logfile": str(master / "api.log"),
                 "api_pidfile": str(master / "api.pid"),
                 "token_dir": str(master / "tokens"),
-                "netapi_enable_clients": ["local_async", "runner"],
+                "netapi_enable_clients": guide["netapi_enable_clients"],
                 "rest_cherrypy": {"host": "127.0.0.1", "port": self._api_port, "disable_ssl": True},
                 "external_auth": {
                     EAUTH: {
                         "^filename": str(master / "users"),
-                        USER: [r"rollwave\..*", {"@runner": ["jobs.list_job"]}],
+                        USER: guide["external_auth"]["pam"][USER],
                     }
                 },
-                "publisher_acl_blacklist": {"modules": [FORBIDDEN]},
+                "publisher_acl_blacklist": guide["publisher_acl_blacklist"],
             }
             | self._settings,
         )

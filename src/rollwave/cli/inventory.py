@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,32 @@ MAX_HOSTS: Final = 100_000
 MAX_DEPTH: Final = 50
 """How deep groups may stand in groups; YAML can make one that contains itself."""
 
+_NAMED: Final = 3
+"""How many servers a note names."""
+
+_ANSIBLE_WAY: Final = {
+    "ansible_port": "port",
+    "ansible_ssh_port": "port",
+    "ansible_user": "user",
+    "ansible_ssh_user": "user",
+    "ansible_private_key_file": "identity",
+    "ansible_ssh_private_key_file": "identity",
+    "ansible_ssh_common_args": "jump",
+    "ansible_ssh_extra_args": "jump",
+    "ansible_python_interpreter": "python",
+}
+_SSH_WAY: Final = {
+    "port": "port",
+    "user": "user",
+    "identityfile": "identity",
+    "proxyjump": "jump",
+    "proxycommand": "jump",
+}
+"""What other tools call the settings of an executor."""
+
+_HOST_AND_PORT: Final = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])+):([0-9]+)")
+"""As Ansible takes it: a range has its colon in brackets."""
+
 _RANGE: Final = re.compile(r"\[([0-9]+|[a-zA-Z]):([0-9]+|[a-zA-Z])(?::([0-9]+))?\]")
 
 
@@ -42,11 +69,13 @@ class Found:
         name: As the list has it.
         address: Where it is reached; its name where the list says nothing.
         site: Empty where the list says nothing.
+        way: How the list would reach it, by the name of the setting of an executor: a spec says nothing of that.
     """
 
     name: str
     address: str
     site: str = ""
+    way: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -88,7 +117,23 @@ def read_inventory(text: str, *, kind: str, group: str | None = None) -> Invento
             result.servers.append(one)
         elif seen[one.name] != one:
             result.notes.append(f"{one.name} is there twice; its address is {seen[one.name].address}, as it came first")
+    result.notes += _ways(result.servers)
     return result
+
+
+def _ways(servers: Iterable[Found]) -> Iterator[str]:
+    """Say what of the way to servers has no place in a spec, and where it has one."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in servers:
+        for setting in one.way.items():
+            if setting != ("port", "22"):
+                names.setdefault(setting, []).append(one.name)
+    for (key, value), those in names.items():
+        more = f" and {len(those) - _NAMED} more" if len(those) > _NAMED else ""
+        yield (
+            f"left out: {key} {value} of {', '.join(those[:_NAMED])}{more}; it belongs to the executor that reaches "
+            f"them: {key} in [executors.NAME] of rollwave.toml, one for all its servers (docs/ssh.md)"
+        )
 
 
 def to_spec(servers: Iterable[Found], *, site: str | None = None) -> dict[str, list[dict[str, str]]]:
@@ -112,24 +157,37 @@ def _ansible(text: str, group: str | None) -> Iterator[Found]:
     # An INI inventory may begin with "[", as JSON does; but no JSON inventory is a list.
     is_yaml = stripped.startswith(("---", "{")) or re.match(r"(#.*\n|\s)*[\w.-]+:(\s|$)", text) is not None
     groups = _ansible_yaml(text) if is_yaml else _ansible_ini(text)
-    wanted = "all" if group is None else group
-    if wanted not in groups and group is not None:
+    everybody = dict.fromkeys(name for one in groups.values() for name in one.hosts)
+    # Everybody is in the group "all", whether it is written down or not.
+    members = {name: everybody if name == "all" else dict.fromkeys(_members(groups, name)) for name in groups}
+    members.setdefault("all", everybody)
+    if group not in members and group is not None:
         raise InventoryError(f"no group {group!r}; groups: {', '.join(sorted(groups)) or 'none'}")
-    hosts: dict[str, dict[str, Any]] = {}
-    for one in groups.values():
-        for name, variables in one.hosts.items():
-            hosts.setdefault(name, {}).update(variables)
-    names = hosts if group is None else dict.fromkeys(_members(groups, wanted))
-    for name in names:
-        variables = hosts.get(name, {})
-        address = variables.get("ansible_host") or variables.get("ansible_ssh_host") or name
-        yield Found(name=name, address=str(address), site=str(variables.get("rollwave_site", "")))
+    # What a larger group says is overruled by a smaller one in it, and that by the host.
+    larger_first = sorted(groups, key=lambda name: (name != "all", -len(members[name])))
+    for host in members[group or "all"]:
+        variables: dict[str, Any] = {}
+        for name in larger_first:
+            variables |= groups[name].variables if host in members[name] else {}
+        for one in groups.values():
+            variables |= one.hosts.get(host, {})
+        address = variables.get("ansible_host") or variables.get("ansible_ssh_host") or host
+        way = {setting: str(variables[name]) for name, setting in _ANSIBLE_WAY.items() if variables.get(name)}
+        yield Found(name=host, address=str(address), site=str(variables.get("rollwave_site", "")), way=way)
 
 
 @dataclass(kw_only=True, slots=True)
 class _Group:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, pattern: str, variables: Mapping[str, Any], where: str) -> None:
+        """Add the hosts that *pattern* means, with a port perhaps."""
+        if with_port := _HOST_AND_PORT.fullmatch(pattern):
+            pattern, variables = with_port[1], {"ansible_port": with_port[2], **variables}
+        for name in _expanded(pattern, where):
+            self.hosts.setdefault(name, {}).update(variables)
 
 
 def _members(groups: Mapping[str, _Group], name: str) -> Iterator[str]:
@@ -155,14 +213,15 @@ def _ansible_ini(text: str) -> dict[str, _Group]:
             groups.setdefault(section, _Group())
         elif part == "children":
             groups[section].children.append(line.split()[0])
-        elif part != "vars":
+        elif part == "vars":
+            name, _, value = line.partition("=")
+            groups[section].variables[name.strip()] = value.strip().strip("\"'")
+        else:
             try:
                 pattern, *words = shlex.split(line, comments=True)
             except ValueError as error:
                 raise InventoryError(f"line {number}: {error}: {line!r}") from error
-            variables = dict(word.split("=", 1) for word in words if "=" in word)
-            for name in _expanded(pattern, f"line {number}"):
-                groups[section].hosts.setdefault(name, {}).update(variables)
+            groups[section].add(pattern, dict(word.split("=", 1) for word in words if "=" in word), f"line {number}")
     return groups
 
 
@@ -173,7 +232,7 @@ def _ansible_yaml(text: str) -> dict[str, _Group]:
         raise InventoryError(f"this is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise InventoryError("an inventory in YAML is a mapping of groups")
-    if "_meta" in document:
+    if "_meta" in document or (text.lstrip().startswith("{") and any(map(_is_listed, document.values()))):
         return _ansible_list(document)
     groups: dict[str, _Group] = {}
     for name, content in document.items():
@@ -182,15 +241,26 @@ def _ansible_yaml(text: str) -> dict[str, _Group]:
 
 
 def _ansible_list(document: dict[Any, Any]) -> dict[str, _Group]:
-    """Return the groups of what ``ansible-inventory --list`` prints."""
+    """Return the groups of what ``ansible-inventory --list`` prints, or a script that Ansible would run."""
     groups = {}
-    variables = _mapping(_mapping(document["_meta"], "_meta").get("hostvars"), "_meta.hostvars")
+    variables = _mapping(_mapping(document.get("_meta"), "_meta").get("hostvars"), "_meta.hostvars")
     for name, one in document.items():
         if name != "_meta":
-            content = _mapping(one, name)
+            content = {"hosts": one} if isinstance(one, list) else _mapping(one, name)
             hosts = {str(host): _mapping(variables.get(host), str(host)) for host in content.get("hosts") or []}
-            groups[str(name)] = _Group(hosts=hosts, children=list(map(str, content.get("children") or [])))
+            groups[str(name)] = _Group(
+                hosts=hosts,
+                children=list(map(str, content.get("children") or [])),
+                variables=_mapping(content.get("vars"), f"{name}.vars"),
+            )
     return groups
+
+
+def _is_listed(content: Any) -> bool:
+    """Say whether a group has its hosts as programs write them, as a list, and not as people do."""
+    return isinstance(content, list) or (
+        isinstance(content, dict) and any(isinstance(content.get(part), list) for part in ("hosts", "children"))
+    )
 
 
 def _walk(name: str, content: Any, groups: dict[str, _Group], *, depth: int) -> None:
@@ -199,8 +269,8 @@ def _walk(name: str, content: Any, groups: dict[str, _Group], *, depth: int) -> 
     fields = _mapping(content, name)
     group = groups.setdefault(name, _Group())
     for pattern, variables in _mapping(fields.get("hosts"), f"{name}.hosts").items():
-        for host in _expanded(str(pattern), f"{name}.hosts"):
-            group.hosts.setdefault(host, {}).update(_mapping(variables, f"{name}.hosts.{host}"))
+        group.add(str(pattern), _mapping(variables, f"{name}.hosts.{pattern}"), f"{name}.hosts")
+    group.variables |= _mapping(fields.get("vars"), f"{name}.vars")
     for child, inner in _mapping(fields.get("children"), f"{name}.children").items():
         group.children.append(str(child))
         _walk(str(child), inner, groups, depth=depth + 1)
@@ -242,9 +312,8 @@ def _range(first: str, last: str, step: int, where: str) -> list[str]:
 
 
 def _ssh(text: str) -> Iterator[Found]:
-    names: list[str] = []
-    addresses: dict[str, str] = {}
-    order: list[str] = []
+    # What stands before the first Host is for all of them.
+    blocks: list[tuple[list[str], dict[str, str]]] = [(["*"], {})]
     for number, raw in enumerate(text.splitlines(), start=1):
         try:
             words = shlex.split(raw.replace("=", " ", 1) if re.match(r"\s*\w+\s*=", raw) else raw, comments=True)
@@ -253,16 +322,26 @@ def _ssh(text: str) -> Iterator[Found]:
         if not words:
             continue
         keyword, values = words[0].lower(), words[1:]
-        if keyword == "host":
-            # A pattern is a rule for hosts, and none itself.
-            names = [value for value in values if not set(value) & set("*?!")]
-            order += names
-        elif keyword == "match":
-            names = []
-        elif keyword == "hostname" and values:
-            for name in names:
-                addresses.setdefault(name, values[0].replace("%h", name))
-    return (Found(name=name, address=addresses.get(name, name)) for name in dict.fromkeys(order))
+        if keyword in ("host", "match"):
+            blocks.append((values if keyword == "host" else [], {}))
+        elif values:
+            blocks[-1][1].setdefault(keyword, " ".join(values))
+    # A pattern is a rule for hosts, and none itself.
+    names = dict.fromkeys(one for patterns, _ in blocks for one in patterns if not set(one) & set("*?!"))
+    for name in names:
+        settings: dict[str, str] = {}
+        for patterns, said in blocks:
+            if _is_meant(name, patterns):
+                settings = said | settings  # the first counts, as it does for ssh
+        address = settings.get("hostname", name).replace("%h", name)
+        way = {setting: settings[keyword] for keyword, setting in _SSH_WAY.items() if keyword in settings}
+        yield Found(name=name, address=address, way={key: value for key, value in way.items() if value != "none"})
+
+
+def _is_meant(name: str, patterns: Iterable[str]) -> bool:
+    """Say whether a line ``Host`` is about *name*."""
+    fits = [pattern for pattern in patterns if fnmatchcase(name, pattern.removeprefix("!"))]
+    return bool(fits) and not any(pattern.startswith("!") for pattern in fits)
 
 
 def _salt(text: str) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -92,6 +93,70 @@ def test_ansible_inventories_say_the_same_in_every_form(text: str) -> None:
     assert read_inventory(text, kind="ansible", group="prod").servers == [*WEB, *same("db-a", "db-b")]
     with pytest.raises(InventoryError, match=r"no group 'nobody'; groups: .*web"):
         read_inventory(text, kind="ansible", group="nobody")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("web1:2222 ansible_host=10.0.0.1\nweb[2:3]:2223\n[db]\ndb1\n", ["web1", "web2", "web3", "db1"]),
+        ('{"web": {"hosts": ["a", "b"], "vars": {"x": 1}}, "all": {"children": ["web"]}}', ["a", "b"]),
+        ('{"web": ["a"], "db": {"hosts": ["b"]}}', ["a", "b"]),
+        ("all:\n  hosts:\n    web1:2222:\n      ansible_host: 10.0.0.1\n", ["web1"]),
+    ],
+    ids=["ports", "a script without _meta", "lists alone", "a port in YAML"],
+)
+def test_everybody_is_in_the_group_all(text: str, names: list[str]) -> None:
+    """Whether it is written down or not, and in every form that Ansible takes."""
+    for group in (None, "all"):
+        read = read_inventory(text, kind="ansible", group=group)
+
+        assert [one.name for one in read.servers] == names
+
+
+def test_the_port_of_an_ansible_host_is_no_part_of_its_name() -> None:
+    (one,) = read_inventory("web1:2222 ansible_host=10.0.0.1", kind="ansible").servers
+
+    assert one == Found(name="web1", address="10.0.0.1")
+    assert one.way == {"port": "2222"}
+
+
+def test_what_a_group_says_counts_for_its_hosts_and_what_is_nearer_counts_more() -> None:
+    text = (
+        "[web]\na\nb rollwave_site=rome\n[eu:children]\nweb\n[eu]\nc\n"
+        "[all:vars]\nrollwave_site=nowhere\n[eu:vars]\nrollwave_site = 'berlin'\n[web:vars]\nrollwave_site=oslo\n[x]\nd"
+    )
+
+    sites = {one.name: one.site for one in read_inventory(text, kind="ansible").servers}
+
+    assert sites == {"a": "oslo", "b": "rome", "c": "berlin", "d": "nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("ansible", INI, ["port 2222 of web01.example.com, web02", "user deploy of .* and 3 more"]),
+        ("ansible", "a ansible_ssh_common_args='-o ProxyJump=b' ansible_port=22", ["jump -o ProxyJump=b of a;"]),
+        (
+            "ssh",
+            "Host a\n Port 2222\n ProxyJump bastion\nHost *\n User deploy\n Port 22",
+            ["port 2222", "user deploy", "jump"],
+        ),
+        (
+            "ssh",
+            "User deploy\nHost a\n User root\n ProxyJump none\n IdentityFile ~/.ssh/k",
+            ["user deploy", "identity ~"],
+        ),
+        ("csv", "name\na\n", []),
+    ],
+)
+def test_how_a_server_is_reached_is_told_as_left_out_with_its_place(kind: str, text: str, told: list[str]) -> None:
+    """A spec has no place for it: it is a setting of the executor."""
+    notes = read_inventory(text, kind=kind).notes
+
+    assert len(notes) == len(told)
+    for note in notes:
+        assert any(re.search(f"left out: {one}", note) for one in told), note
+        assert "[executors.NAME] of rollwave.toml" in note
 
 
 def test_ssh_names_hosts_and_not_patterns() -> None:
