@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CLIENT_PORT: Final = 8000
 ADMIN_PORT: Final = 9999
 
+END: Final = "\n\n"
+"""How an answer of the runtime API ends that is complete."""
+
 TOLD_OUT: Final = ("MAINT", "DRAIN")
 """How HAProxy calls a server that somebody took out; "DOWN" is one that its own check found dead."""
 
@@ -101,10 +104,10 @@ frontend clients
   bind {self.address}:{CLIENT_PORT}
   capture request header X-Request-Id len 20
   log-format "request %[capture.req.hdr(0)] %s %ST %ts %rc"
-  http-request disable-l7-retry if !METH_GET
   default_backend {GROUP}
 backend {GROUP}
   balance roundrobin
+  http-request disable-l7-retry unless METH_GET
   option httpchk GET /healthz
   default-server check inter 500ms fall 3 rise 1
 {members}
@@ -133,7 +136,10 @@ backend {GROUP}
             connection.settimeout(timeout_s)
             connection.connect(str(self.socket))
             connection.sendall(f"show stat {GROUP} 4 -1\n".encode())
-            servers = parse_servers(b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode())
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
+        if not answer.endswith(END):
+            raise ConnectionError(f"{self.name} died while it answered")
+        servers = parse_servers(answer)
         return View(
             at=at,
             told_out=frozenset(one.name for one in servers if one.status.startswith(TOLD_OUT)),

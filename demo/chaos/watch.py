@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from demo.processes import LabError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from demo.chaos.edge import Edge, View
     from demo.chaos.host import Host
@@ -72,8 +75,11 @@ class Watcher:
         self._edges = edges
         self._hosts = hosts
         self._is_over = threading.Event()
-        self._threads = [threading.Thread(target=self._watch_edge, args=(edge,), daemon=True) for edge in edges]
-        self._threads.append(threading.Thread(target=self._watch_hosts, daemon=True))
+        self._errors: list[Exception] = []
+        looks = [partial(self._look_at_edge, edge) for edge in edges]
+        self._threads = [
+            threading.Thread(target=self._go_on, args=(look,), daemon=True) for look in [*looks, self._look_at_hosts]
+        ]
 
     def __enter__(self) -> None:
         for thread in self._threads:
@@ -83,13 +89,21 @@ class Watcher:
         self._is_over.set()
         for thread in self._threads:
             thread.join()
+        if self._errors:
+            # Nobody has looked since: what was not seen is no proof.
+            raise LabError(f"the watch has ended early: {self._errors[0]!r}") from self._errors[0]
 
-    def _watch_edge(self, edge: Edge) -> None:
-        while not self._is_over.wait(EVERY_S):
-            with suppress(OSError):  # it is dead, or stands still
-                self._watch.see_edge(edge.name, edge.view(timeout_s=ANSWER_S))
+    def _go_on(self, look: Callable[[], None]) -> None:
+        try:
+            while not self._is_over.wait(EVERY_S):
+                look()
+        except Exception as error:  # noqa: BLE001  # in a thread: whoever ends the block raises it
+            self._errors.append(error)
 
-    def _watch_hosts(self) -> None:
-        while not self._is_over.wait(EVERY_S):
-            for host in self._hosts:
-                self._watch.see_fence(host.name, host.fence())
+    def _look_at_edge(self, edge: Edge) -> None:
+        with suppress(OSError):  # it is dead, or stands still
+            self._watch.see_edge(edge.name, edge.view(timeout_s=ANSWER_S))
+
+    def _look_at_hosts(self) -> None:
+        for host in self._hosts:
+            self._watch.see_fence(host.name, host.fence())

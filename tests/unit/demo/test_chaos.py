@@ -6,6 +6,7 @@ import random  # noqa: TID251  # seeded
 import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,8 +15,9 @@ from demo.chaos.faults import KINDS, Deck, Fault
 from demo.chaos.host import Call
 from demo.chaos.laws import NOTICED_S, Laws, Stops
 from demo.chaos.run import Run
-from demo.chaos.watch import Watch
+from demo.chaos.watch import Watch, Watcher
 from demo.chaos.windows import Window, Windows, forgetful
+from demo.processes import LabError, until
 
 EDGE = "edge-1"
 ADDRESS = "198.18.77.19"
@@ -199,6 +201,16 @@ def test_one_too_many_out_of_traffic_is_told() -> None:
 
     assert watch.broken == [f"{EDGE} keeps n1, n2, n3 out of traffic: 2 may be"]
     assert (watch.looks, watch.most_out) == (2, 3)
+
+
+def test_a_watch_that_cannot_look_is_no_proof() -> None:
+    """Where it breaks the run does, instead of finding nothing wrong. One that does not answer is looked at again."""
+    silent = SimpleNamespace(name=EDGE, view=Mock(side_effect=OSError))
+    blind = host_with()
+    blind.fence = Mock(side_effect=ValueError("empty"))
+
+    with pytest.raises(LabError, match="empty"), Watcher(Watch(limit=1), edges=[silent], hosts=[blind]):
+        until(lambda: blind.fence.called and silent.view.call_count > 1, what="two looks")
 
 
 def test_a_log_with_a_gap_is_told(lab) -> None:
