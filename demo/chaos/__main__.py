@@ -93,8 +93,8 @@ def show(findings: Findings) -> None:
     )
     stops = findings.stops
     print(
-        f"an application was stopped or started {stops.seen} times by an HAProxy that had it out and drained, "
-        f"{stops.silent} by one that was silent, {stops.forgotten} by one that was just back"
+        f"asked when an application was stopped or started, HAProxys had it out and drained {stops.seen} times, "
+        f"were silent {stops.silent} times, and had just come back {stops.forgotten} times"
     )
     print(f"in {findings.looks:,} looks an HAProxy kept at most {findings.most_out} hosts out")
     for what, seconds in (

@@ -20,7 +20,7 @@ SEEN_S = 1.0
 
 
 def seen(path: str, *, pool: str, server: str) -> tuple[str, int] | None:
-    """Return the status of *server* and its requests in flight; None where HAProxy does not answer."""
+    """Return the status of *server* and its requests in flight; None where HAProxy does not answer, to the end."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(SEEN_S)
@@ -29,6 +29,8 @@ def seen(path: str, *, pool: str, server: str) -> tuple[str, int] | None:
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
     except OSError:
         return None
+    if not answer.endswith("\n\n"):
+        return None  # it died while it answered
     for row in csv.DictReader(answer.removeprefix("# ").splitlines()):
         if row["svname"] == server:
             return row["status"], int(row["scur"] or 0) + int(row["qcur"] or 0)
