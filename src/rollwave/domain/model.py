@@ -171,11 +171,20 @@ class Instance(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
 
 class Failure(Struct, frozen=True, kw_only=True, gc=False):
-    """Why a stage failed: a stable dotted code, a sentence, the stage."""
+    """
+    Why a stage failed.
+
+    Attributes:
+        code: A stable dotted code.
+        message: A sentence.
+        stage: The stage.
+        log: The end of what its commands printed on the host, a few lines; empty where nobody knows.
+    """
 
     code: str
     message: str
     stage: Stage
+    log: str = ""
 
 
 class Target(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

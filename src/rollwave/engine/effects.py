@@ -49,6 +49,10 @@ How long a host that cannot be reached at all is tried again, in seconds: an ssh
 who waits for a dead server's target is helped by more.
 """
 
+LOG_LINES: Final = 20
+LOG_COLUMNS: Final = 200
+"""So much of what a host printed goes on record with a failure: every list of targets carries it."""
+
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 4.0
 
@@ -213,8 +217,16 @@ class _Patience:
 def _outcome(stage: Stage, report: HostReport) -> Outcome:
     if report.state is HostState.SUCCEEDED:
         return Outcome(progress=Progress.SUCCESS, running_version=report.running_version)
-    failure = Failure(code=report.code, message=report.message, stage=stage)
+    failure = Failure(code=report.code, message=report.message, stage=stage, log=_log_of(report))
     return Outcome(progress=Progress.FAILURE, failure=failure, running_version=report.running_version)
+
+
+def _log_of(report: HostReport) -> str:
+    """Return the last lines that the host kept of what it did."""
+    kept = report.detail.get("output") or report.detail.get("traceback")
+    lines = kept.rstrip().splitlines() if isinstance(kept, str) else []
+    # From the end of a long line its beginning is left out, never the end: the reason stands there.
+    return "\n".join(line[-LOG_COLUMNS:] for line in lines[-LOG_LINES:])
 
 
 def _failed(stage: Stage, code: str, message: str) -> Outcome:

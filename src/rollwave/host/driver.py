@@ -2205,7 +2205,23 @@ def perform(command: Command, stage: Stage) -> Report:
         message = f"the driver has a bug: {type(error).__name__}: {error}"
         bug = RefusalError("host.driver_bug", message, traceback=traceback.format_exc())
         report = new_report(command, plan, "failed", bug)
+    if report["state"] == "failed":
+        report["detail"].setdefault("output", output_of(command, plan, layout))
     return with_versions(report, running_versions(plan, layout, STATUS_PROBE_TIMEOUT_S), layout)
+
+
+def output_of(command: Command, plan: Plan, layout: Layout) -> str:
+    """
+    Return the end of what the commands of this verb printed, for whoever asks why it failed; empty for nothing.
+
+    A verb that ran none, as verify does, failed by what install has started.
+    """
+    for verb in (command.verb, "install"):
+        with contextlib.suppress(OSError):
+            output = tail(layout.log(key_of(command._replace(verb=verb), plan)), 0)
+            if output.strip():
+                return output
+    return ""
 
 
 def detach(task: Callable[[], Report], log_path: str) -> int:

@@ -214,7 +214,8 @@ class FakeHost:
     def _proof(self, command: HostCommand, version: str | None) -> HostReport:
         if self.running is None or self.running in self._broken_versions:
             code = "health.unhealthy" if command.verb is HostVerb.PROVE else "health.timeout"
-            refusal = _failed(code, f"{command.plan.host.instance} did not answer {command.plan.health_path} well")
+            message = f"{command.plan.host.instance} did not answer {command.plan.health_path} well"
+            refusal = _failed(code, message, output=f"started {command.plan.package.version}\nbind: address in use\n")
         elif self.running != version:
             refusal = _failed("health.wrong_version", f"it answers, but it runs {self.running}, not {version}")
         else:

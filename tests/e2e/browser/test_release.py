@@ -129,6 +129,7 @@ def test_failures_are_grouped_by_cause_and_a_card_tells_one_of_them(portal: Port
     expect(card).to_contain_text("The new version did not come up in time", timeout=PATIENCE_MS)
     expect(card.locator(".stages .failed")).to_have_count(1)
     expect(card.locator(".log")).to_contain_text("verify failed")
+    expect(card.locator(".log .said")).to_have_text("started 7.2.0\nbind: address in use")
     page.locator("[data-chip=failed]").click()
     page.locator("[data-view=table]").click()
     rows = page.locator("#target-table tbody tr")

@@ -71,6 +71,19 @@ def test_a_lifecycle_command_that_fails_is_named(site: Site, change: dict, code:
     assert word in report["message"]
 
 
+def test_what_was_started_in_vain_is_heard(site: Site) -> None:
+    """A verify that fails ran no command itself: with it comes the end of what install has started, from the log."""
+    package = site.build("1.0")
+    plan = site.plan(package, start=sh("echo opening {port}; echo no such database >&2"), startup_timeout_s=1)
+    site.run("download", plan)
+    assert site.run("install", plan)["state"] == "succeeded"
+
+    report = site.run("verify", plan)
+
+    assert report["code"] == "health.timeout"
+    assert report["detail"]["output"].splitlines()[-2:] == [f"opening {site.port}", "no such database"]
+
+
 def test_a_stop_that_leaves_the_port_taken_is_a_failure(site: Site) -> None:
     """A stop that returns is not enough: nothing is switched while the old process still listens."""
     site.release(site.build("1.0"))

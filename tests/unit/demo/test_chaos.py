@@ -14,7 +14,7 @@ from demo.chaos.edge import View
 from demo.chaos.faults import KINDS, Deck, Fault
 from demo.chaos.host import Call
 from demo.chaos.laws import NOTICED_S, Laws, Stops
-from demo.chaos.run import Run
+from demo.chaos.run import Findings, Run
 from demo.chaos.watch import Watch, Watcher
 from demo.chaos.windows import Window, Windows, forgetful
 from demo.processes import LabError, until
@@ -226,7 +226,7 @@ def test_a_fault_whose_moment_never_came_does_not_happen(lab) -> None:
     resting = threading.Event()
     resting.set()
     fault = Fault(name="database killed", moment=50, hold_s=1)
-    run = Run(lab, seed=1, say=print)
+    run = Run(lab, seed=1, say=print, findings=Findings())
     lab.rollwave = SimpleNamespace(seq=lambda deployment: 10)
 
     run._cause(fault, SimpleNamespace(deployment=7), resting)
@@ -243,7 +243,7 @@ def test_only_what_the_release_did_by_itself_shows_that_a_fault_struck(lab, bega
     """What an operator does later is no recovery; nor is anything, where the dead worker had no work."""
     lab.log = [{"at": datetime.fromtimestamp(at, UTC).isoformat()} for at in (10, 20, 40)]
     lab.rollwave = SimpleNamespace(takeovers=lambda deployment: [(19.0, 1)])
-    run = Run(lab, seed=1, say=print)
+    run = Run(lab, seed=1, say=print, findings=Findings())
     fault = Fault(name="worker killed", moment=1, hold_s=1, began_at=began_at)
     scene = SimpleNamespace(held=frozenset(held), remembered_s=[], wrong=[])
     story = SimpleNamespace(recovery_s=[], takeover_s=[], remembered_s=[], wrong=[])

@@ -1,4 +1,4 @@
-"""What becomes of a stage on a host of which no answer comes."""
+"""What becomes of a stage on a host of which no answer comes, and what of a report goes on record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import anyio
 import pytest
 
 from rollwave.domain.model import Progress, Stage
-from rollwave.engine.effects import HOST_LIMIT_S, LONGEST_WAIT_S, UNREACHABLE_LIMIT_S, Effects
+from rollwave.engine.effects import (
+    HOST_LIMIT_S,
+    LOG_COLUMNS,
+    LOG_LINES,
+    LONGEST_WAIT_S,
+    UNREACHABLE_LIMIT_S,
+    Effects,
+    _outcome,
+)
 from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError
 
 SILENT = HostUnknownError("no answer")
@@ -83,3 +91,23 @@ def test_only_an_absence_without_a_break_counts() -> None:
     assert progress is Progress.FAILURE
     assert code in {SILENT.code, DEAD.code}
     assert took_s > HOST_LIMIT_S
+
+
+def failed(**detail: object) -> str:
+    report = HostReport(state=HostState.FAILED, code="health.timeout", message="no", detail=detail)
+    outcome = _outcome(Stage.VERIFY, report)
+    assert outcome.progress is Progress.FAILURE
+    assert outcome.failure
+    return outcome.failure.log
+
+
+def test_a_failure_keeps_the_last_lines_that_the_host_printed():
+    """So many, so wide, and none where the host kept none: every list of targets carries them."""
+    printed = "".join(f"{number} {'x' * 500}end\n" for number in range(100))
+    kept = failed(output=printed).splitlines()
+
+    assert len(kept) == LOG_LINES
+    assert all(len(line) == LOG_COLUMNS and line.endswith("end") for line in kept)
+    assert failed(output="cannot bind\n") == "cannot bind"
+    assert failed(traceback="Traceback\nKeyError") == "Traceback\nKeyError"
+    assert failed() == failed(output=None) == failed(output="\n") == ""

@@ -30,6 +30,7 @@ class FailureOut(Output):
     code: str
     message: str
     stage: str
+    log: str = Field(description="The end of what its commands printed on the host; empty where nobody knows.")
 
 
 class TargetOut(Output):
@@ -101,7 +102,8 @@ def _shown(instance: Instance, target: Target, moving: Target | None) -> dict[st
         "stage": value_of(target.stage),
         "progress": value_of(target.progress),
         "attempt": target.attempt,
-        "failure": failure and {"code": failure.code, "message": failure.message, "stage": failure.stage.value},
+        "failure": failure
+        and {"code": failure.code, "message": failure.message, "stage": failure.stage.value, "log": failure.log},
         "restored": target.restored,
         "version": instance.version,
         "in_traffic": is_in_traffic(instance, moving),

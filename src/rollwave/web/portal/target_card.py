@@ -38,11 +38,13 @@ class Line(Struct, frozen=True, kw_only=True):
         at: When.
         text: What, for a person.
         tone: bad, wait or none.
+        said: What the commands on the host printed last, where it failed.
     """
 
     at: datetime
     text: str
     tone: str
+    said: str
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -155,4 +157,5 @@ def _bar(stage: Stage, log: Sequence[tuple[datetime, Progress]]) -> Bar:
 
 def _line(at: datetime, one: StageChanged) -> Line:
     tone = {Progress.FAILURE: "bad", Progress.UNKNOWN: "wait"}.get(one.progress, "")
-    return Line(at=at, text=sentence(one, Names({}, language_shown())), tone=tone)
+    said = one.failure.log if one.failure else ""
+    return Line(at=at, text=sentence(one, Names({}, language_shown())), tone=tone, said=said)
