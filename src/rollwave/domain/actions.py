@@ -89,7 +89,9 @@ def _why_not_next(state: State) -> str | None:
     batch = next_batch(state)
     if not state.deployment.goes_by_hand:
         is_rollback = state.deployment.kind is Kind.ROLLBACK
-        return f"batches start by themselves ({'a rollback never waits' if is_rollback else 'batch_mode is auto'})"
+        if is_rollback:
+            return "batches start by themselves (a rollback never waits)"
+        return "batches start by themselves (batch_mode is auto)"
     if batch is None or batch.opened or batch.released:
         return "no batch waits to be let go"
     return None

@@ -65,7 +65,7 @@ SENTENCES = {
         lambda: Story(fleet_of(8), bake_min_s=90).start().verify().bake().succeed(),
         Phase.BAKING,
         Status.RUNNING,
-        "Baking until 12:01:30 UTC.",
+        "Baking until 2030-01-01 12:01:30 UTC.",
     ),
     "baked": (
         lambda: quiet().start().verify().bake().succeed(),
@@ -89,7 +89,7 @@ SENTENCES = {
         lambda: rolling(batch_pause_s=60).succeed(),
         Phase.ROLLING_OUT,
         Status.RUNNING,
-        "Pause before batch 2 until 12:01:00 UTC; 2 of 8 on 2.0.",
+        "Pause before batch 2 until 2030-01-01 12:01:00 UTC; 2 of 8 on 2.0.",
     ),
     "by hand": (
         lambda: rolling(batch_mode=BatchMode.MANUAL).succeed(),
@@ -232,5 +232,5 @@ def test_every_state_that_the_log_passes_through_has_its_sentence():
         "The canary takes traffic and its bake is over; roll out the rest.",
         "The canary takes traffic and its bake is over; roll out the rest.",
         "Pause before batch 2 until its turn; 1 of 4 on 2.0.",
-        "Pause before batch 2 until 12:01:00 UTC; 1 of 4 on 2.0.",
+        "Pause before batch 2 until 2030-01-01 12:01:00 UTC; 1 of 4 on 2.0.",
     ]

@@ -147,4 +147,4 @@ def test_a_failure_in_chinese_says_what_it_means_and_what_was_said():
 def test_names():
     assert name_of(Action.RAISE_LIMIT, Language.ENGLISH) == "raise limit"
     assert name_of(Phase.ROLLING_OUT, Language.CHINESE) == "批次发布中"
-    assert say(Language.CHINESE, "time", time=datetime(2026, 1, 1, 12, 30, tzinfo=UTC)) == "12:30:00 UTC"
+    assert say(Language.CHINESE, "time", time=datetime(2026, 1, 1, 12, 30, tzinfo=UTC)) == "2026-01-01 12:30:00 UTC"

@@ -45,7 +45,7 @@ def test_every_kind_of_event_has_a_sentence_of_its_own(kind):
             facts.AbortRequested(reason="bad", rollback_to=PackageRef(id=1, version="1.0")),
             "It is being given up, then rolled back to 1.0: bad",
         ),
-        (facts.BatchScheduled(number=2, due_at=AT), "Batch 2 waits until 12:30:00 UTC"),
+        (facts.BatchScheduled(number=2, due_at=AT), "Batch 2 waits until 2026-01-01 12:30:00 UTC"),
         (facts.SliceOpened(number=1, course=Course.FULL, entries=((1, Entry.FULL),)), "s1:80 starts"),
         (
             facts.SliceOpened(number=1, course=Course.PRESTAGE, entries=((1, Entry.FULL),)),

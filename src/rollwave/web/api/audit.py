@@ -24,6 +24,7 @@ from rollwave.web.api.output import Output, Time
 from rollwave.web.json_text import encode
 from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError
+from rollwave.words.catalog import TEXTS, say
 from rollwave.words.language import Language
 from rollwave.words.story import Names, sentence
 
@@ -149,7 +150,7 @@ def selected(principal: Principal, wanted: Wanted) -> QuerySet[AuditEntry]:
 
 
 def shown(rows: Sequence[AuditEntry], language: Language = Language.ENGLISH) -> list[AuditOut]:
-    """Return entries with their sentences, in *language* where they are of a release."""
+    """Return entries with their sentences, in *language*."""
     told = {row.seq: decisions.fact_of(row.data["kind"], row.data["fact"]) for row in rows if "fact" in row.data}
     named = {one for fact in told.values() if isinstance(fact, facts.BakeApproved) for one, _ in fact.attempts}
     places = Instance.objects.filter(id__in=named).values_list("id", "server__name", "port")
@@ -158,7 +159,7 @@ def shown(rows: Sequence[AuditEntry], language: Language = Language.ENGLISH) -> 
         AuditOut(
             **{name: getattr(row, name) for name in _COLUMNS},
             group=row.group or None,
-            sentence=sentence(told[row.seq], names) if row.seq in told else _plain_sentence(row),
+            sentence=sentence(told[row.seq], names) if row.seq in told else _plain_sentence(row, language),
         )
         for row in rows
     ]
@@ -201,8 +202,17 @@ def _cell(value: Any) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _plain_sentence(row: AuditEntry) -> str:
-    return f"{row.actor}: {row.action} {row.subject}" + (f": {row.reason}" if row.reason else "")
+def _plain_sentence(row: AuditEntry, language: Language) -> str:
+    key = f"audit.{row.action}"
+    because = say(language, "because", reason=row.reason) if row.reason else ""
+    return say(
+        language,
+        key if key in TEXTS[language] else "audit.other",
+        actor=row.actor,
+        action=row.action,
+        subject=row.subject,
+        because=because,
+    )
 
 
 _COLUMNS = tuple(name for name in AuditOut.model_fields if name not in {"group", "sentence"})

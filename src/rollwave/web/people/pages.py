@@ -22,6 +22,7 @@ from rollwave.web.api.users import shown as shown_user
 from rollwave.web.context import services
 from rollwave.web.people import accounts
 from rollwave.web.people.forms import Grants, NewToken, NewUser, UserDetails, grants_in, rows_of
+from rollwave.web.portal.told import told
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -47,7 +48,7 @@ def users(request: HttpRequest) -> HttpResponse:
                 email=data["email"],
             )
         except RollwaveError as error:
-            form.add_error(None, error.message)
+            form.add_error(None, told(error))
         else:
             return _invited(request, user)
     rows = get_user_model().objects.prefetch_related("grants").order_by("username")
@@ -73,7 +74,7 @@ def user(request: HttpRequest, *, name: str) -> HttpResponse:
                 found, maker=principal_of(request), now=now, grants=grants_in(grants), **details.cleaned_data
             )
         except RollwaveError as error:
-            details.add_error(None, error.message)
+            details.add_error(None, told(error))
         else:
             messages.success(request, _("Saved."))
             return redirect("people:user", name=name)
@@ -95,7 +96,7 @@ def remove(request: HttpRequest, *, name: str) -> HttpResponse:
     try:
         accounts.remove(_user(name), maker=principal_of(request), now=services().clock.now())
     except RollwaveError as error:
-        messages.error(request, error.message)
+        messages.error(request, told(error))
         return redirect("people:user", name=name)
     messages.success(request, _("%(name)s was removed.") % {"name": name})
     return redirect("people:users")
@@ -143,7 +144,7 @@ def revoke(request: HttpRequest, *, name: str) -> HttpResponse:
         check_owner(principal, name)
         tokens.delete(name, actor=principal.name, now=services().clock.now())
     except RollwaveError as error:
-        messages.error(request, error.message)
+        messages.error(request, told(error))
     else:
         messages.success(request, _("Token %(name)s is not valid any more.") % {"name": name})
     return redirect("people:tokens")
@@ -158,7 +159,7 @@ def verification(request: HttpRequest) -> HttpResponse:
     try:
         context["verdict"] = look(head or None)
     except RollwaveError as error:
-        context["wrong"] = error.message
+        context["wrong"] = told(error)
     return render(request, "people/verification.html", context, status=_UNPROCESSABLE if "wrong" in context else 200)
 
 
@@ -180,7 +181,7 @@ def _make_token(request: HttpRequest, form: Any, grants: Any) -> dict[str, Any]:
             expires_at=form.expires_at(now),
         )
     except RollwaveError as error:
-        form.add_error(None, error.message)
+        form.add_error(None, told(error))
         return {}
     return {"made": shown_token(row), "value": value}
 
@@ -195,7 +196,7 @@ def _user(name: str) -> Any:
     try:
         return accounts.find(name)
     except NotFoundError as error:
-        raise Http404(error.message) from error
+        raise Http404(told(error)) from error
 
 
 def _has_password(request: HttpRequest) -> bool:

@@ -80,7 +80,10 @@ def batches(count: int) -> str:
 
 
 def _at_most(limit: int) -> str:
-    return _("At most %(limit)s are out of traffic at a time.") % {"limit": f"{limit:,}"}
+    said = ngettext(
+        "At most %(limit)s is out of traffic at a time.", "At most %(limit)s are out of traffic at a time.", limit
+    )
+    return said % {"limit": f"{limit:,}"}
 
 
 def consequences(state: State, action: Action, *, cause: str = "", target: str = "") -> Consequences:
@@ -94,7 +97,11 @@ def _start(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     counts = _counts(state)
     version = state.deployment.goal.version
     said = [
-        _("%(targets)s go to %(version)s in %(batches)s.")
+        ngettext(
+            "%(targets)s goes to %(version)s in %(batches)s.",
+            "%(targets)s go to %(version)s in %(batches)s.",
+            counts.total,
+        )
         % {
             "targets": targets(counts.total),
             "version": version,
@@ -103,9 +110,14 @@ def _start(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
         _at_most(counts.limit),
     ]
     if state.deployment.canary_batch is not None:
+        count = len(state.in_batch(1))
         said.append(
-            _("The first %(targets)s are a canary that waits, verified and out of traffic, for a decision.")
-            % {"targets": targets(len(state.in_batch(1)))}
+            ngettext(
+                "The first of them is a canary that waits, verified and out of traffic, for a decision.",
+                "The first %(count)s of them are a canary that waits, verified and out of traffic, for a decision.",
+                count,
+            )
+            % {"count": f"{count:,}"}
         )
     return _("Start the release of %(version)s?") % {"version": version}, _("Start"), said
 
@@ -125,7 +137,11 @@ def _bake(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     config = state.deployment.config
     verified = sum(one.standing is Standing.VERIFIED for one in state.in_batch(1))
     said = [
-        _("%(targets)s with %(version)s take production traffic.")
+        ngettext(
+            "%(targets)s with %(version)s takes production traffic.",
+            "%(targets)s with %(version)s take production traffic.",
+            verified,
+        )
         % {"targets": targets(verified), "version": state.deployment.goal.version}
     ]
     if config.bake_min_s:
@@ -136,7 +152,7 @@ def _bake(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
 def _rollout(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     counts = _counts(state)
     said = [
-        _("%(targets)s follow in %(batches)s.")
+        ngettext("%(targets)s follows in %(batches)s.", "%(targets)s follow in %(batches)s.", counts.pending)
         % {"targets": targets(counts.pending), "batches": batches(counts.left_batches)},
         _at_most(counts.limit),
     ]
@@ -146,10 +162,15 @@ def _rollout(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
 def _next(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     batch = next_batch(state)
     number = batch.number if batch else 0
+    count = len(state.in_batch(number))
     said = [
-        _("%(targets)s of batch %(number)s go to %(version)s.")
+        ngettext(
+            "%(targets)s of batch %(number)s goes to %(version)s.",
+            "%(targets)s of batch %(number)s go to %(version)s.",
+            count,
+        )
         % {
-            "targets": targets(len(state.in_batch(number))),
+            "targets": targets(count),
             "number": number,
             "version": state.deployment.goal.version,
         }
@@ -160,7 +181,11 @@ def _next(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
 def _brake(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     counts = _counts(state)
     said = [
-        _("Nothing new starts. %(targets)s in flight will finish, %(pending)s stay as they are.")
+        ngettext(
+            "Nothing new starts. %(targets)s in flight will finish, %(pending)s stays as it is.",
+            "Nothing new starts. %(targets)s in flight will finish, %(pending)s stay as they are.",
+            counts.pending,
+        )
         % {"targets": targets(counts.flying), "pending": targets(counts.pending)},
         _("It can go on at any time."),
     ]
@@ -170,9 +195,13 @@ def _brake(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
 def _resume(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     counts = _counts(state)
     said = [
-        _("%(targets)s are still to go, in %(batches)s.")
+        ngettext(
+            "%(targets)s is still to go, in %(batches)s.",
+            "%(targets)s are still to go, in %(batches)s.",
+            counts.pending,
+        )
         % {"targets": targets(counts.pending), "batches": batches(counts.left_batches)},
-        _("%(failed)s of %(limit)s allowed have failed: it brakes by itself at %(limit)s.")
+        _("Failed: %(failed)s of %(limit)s allowed; it brakes by itself at %(limit)s.")
         % {"failed": counts.failed, "limit": counts.limit},
     ]
     return _("Go on?"), _("Resume"), said
@@ -189,11 +218,20 @@ def _again(state: State, cause: str, target: str) -> list[Target]:
 def _retry(state: State, again: list[Target]) -> tuple[str, str, list[str]]:
     others = len(retryable(state)) - len(again)
     said = [
-        _("%(targets)s run again, from the start. Those that already run %(version)s and are well are not touched.")
+        ngettext(
+            "%(targets)s runs again, from the start. Those that already run %(version)s and are well are not touched.",
+            "%(targets)s run again, from the start. Those that already run %(version)s and are well are not touched.",
+            len(again),
+        )
         % {"targets": targets(len(again)), "version": state.deployment.goal.version}
     ]
     if others:
-        said.append(_("%(targets)s that failed for other reasons stay as they are.") % {"targets": targets(others)})
+        stays = ngettext(
+            "%(targets)s that failed for other reasons stays as it is.",
+            "%(targets)s that failed for other reasons stay as they are.",
+            others,
+        )
+        said.append(stays % {"targets": targets(others)})
     if state.deployment.brake:
         said.append(_("The brake is released."))
     title = ngettext("Retry %(count)s target?", "Retry %(count)s targets?", len(again)) % {"count": f"{len(again):,}"}
@@ -203,7 +241,7 @@ def _retry(state: State, again: list[Target]) -> tuple[str, str, list[str]]:
 def _raise_limit(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     budget = budget_of(state)
     said = [
-        _("Now %(percent)s %%: %(limit)s of %(eligible)s may be out of traffic, and %(out)s are.")
+        _("Now %(percent)s %%: %(limit)s of %(eligible)s may be out of traffic; out now: %(out)s.")
         % {
             "percent": state.deployment.config.max_unavailable_percent,
             "limit": f"{budget.limit_count:,}",
@@ -220,7 +258,11 @@ def _abort(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     said = [
         _("The release is given up, for good. %(targets)s in flight will finish.")
         % {"targets": targets(counts.flying)},
-        _("%(done)s stay on %(version)s, %(pending)s as they are: two versions run until the next release.")
+        ngettext(
+            "%(done)s stays on %(version)s, %(pending)s as before: two versions run until the next release.",
+            "%(done)s stay on %(version)s, %(pending)s as before: two versions run until the next release.",
+            counts.done,
+        )
         % {
             "done": targets(counts.done),
             "version": state.deployment.goal.version,
@@ -229,7 +271,11 @@ def _abort(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     ]
     if counts.failed:
         said.append(
-            _("%(targets)s that failed stay out of traffic or on the old version.")
+            ngettext(
+                "%(targets)s that failed stays out of traffic or on the old version.",
+                "%(targets)s that failed stay out of traffic or on the old version.",
+                counts.failed,
+            )
             % {"targets": targets(counts.failed)}
         )
     return _("Abort the release of %(version)s?") % {"version": state.deployment.goal.version}, _("Abort"), said
@@ -243,7 +289,11 @@ def _rollback(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
         _("This release is given up; %(targets)s in flight will finish first.") % {"targets": targets(counts.flying)},
         _("Then the whole group goes to %(version)s: two batches, at most %(half)s out of traffic, no download.")
         % {"version": previous, "half": f"{half:,}"},
-        _("%(done)s leave %(goal)s; those that still run %(version)s are only proven.")
+        ngettext(
+            "%(done)s leaves %(goal)s; those that still run %(version)s are only proven.",
+            "%(done)s leave %(goal)s; those that still run %(version)s are only proven.",
+            counts.done,
+        )
         % {"done": targets(counts.done), "goal": state.deployment.goal.version, "version": previous},
     ]
     return _("Roll back to %(version)s?") % {"version": previous}, _("Roll back"), said

@@ -20,6 +20,7 @@ from rollwave.web.access import Permission, may_somewhere, principal_of, within
 from rollwave.web.api.subscriptions import checked
 from rollwave.web.language import language_shown
 from rollwave.web.portal.page import attempt, page
+from rollwave.web.portal.told import told
 from rollwave.words.language import Language, language_of
 
 if TYPE_CHECKING:
@@ -126,9 +127,9 @@ def _put(request: HttpRequest, name_of: Callable[[], str], form: dict[str, Any])
         return subscriptions.put(principal_of(request), name_of(), _wanted(form["values"]))
     except InvalidValueError as error:
         field = str(error.facts["field"])
-        form["errors"] = {"address" if field == "settings" else field: error.message}
+        form["errors"] = {"address" if field == "settings" else field: told(error)}
     except RollwaveError as error:
-        form["errors"] = {"": error.message}
+        form["errors"] = {"": told(error)}
     return None
 
 

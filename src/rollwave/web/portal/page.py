@@ -48,7 +48,7 @@ def page(permission: Permission, where: Callable[..., Iterable[Place]] = access.
             except NotFoundError as error:
                 raise Http404(told(error)) from error
             except ForbiddenError as error:
-                raise PermissionDenied(error.message) from error
+                raise PermissionDenied(told(error)) from error
 
         return answer
 

@@ -29,6 +29,7 @@ from rollwave.web.language import language_shown
 from rollwave.web.live.cell import Cell, cell_of
 from rollwave.web.portal import attention, charts, course, gate, steering, target_card
 from rollwave.web.portal.legend import cell_names, legend
+from rollwave.web.portal.spoken import spoken
 from rollwave.words.catalog import name_of
 from rollwave.words.standing import status_sentence
 from rollwave.words.story import Names, sentence
@@ -181,6 +182,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
     can_approve = _may(request, row, Permission.APPROVE)
     buttons = [one for one in steering.buttons(state) if (can_approve if one.verb == "approve" else can)]
     causes = attention.causes(state)
+    closed = why_not(state, Action.RETRY)
     return {
         "row": row,
         "deployment": state.deployment,
@@ -205,7 +207,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
         "causes": causes,
         "attention": sum(cause.targets for cause in causes),
         "unanswered": attention.unanswered(state),
-        "retry_closed": "" if can and not why_not(state, Action.RETRY) else why_not(state, Action.RETRY) or " ",
+        "retry_closed": "" if can and not closed else spoken(closed) or " ",
         "activity": _activity(state, told),
         "can_raise": can and not why_not(state, Action.RAISE_LIMIT),
         "kind": name_of(state.deployment.kind, language_shown()).capitalize(),

@@ -15,10 +15,11 @@ from rollwave.domain.commands import Action
 from rollwave.domain.errors import RollwaveError
 from rollwave.web import commands
 from rollwave.web.access import Permission, needs, of_deployment, principal_of
-from rollwave.web.api.errors import translated
 from rollwave.web.context import services
 from rollwave.web.language import language_shown
 from rollwave.web.portal.consequences import consequences
+from rollwave.web.portal.spoken import spoken
+from rollwave.web.portal.told import told
 from rollwave.words.catalog import name_of
 
 if TYPE_CHECKING:
@@ -133,9 +134,7 @@ def _act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
     try:
         commands.act(deployment_id, _command(request, state, verb), key=None)
     except RollwaveError as error:
-        return _dialog(
-            request, services().releases.load(deployment_id).state, verb, wrong=translated(error, request).message
-        )
+        return _dialog(request, services().releases.load(deployment_id).state, verb, wrong=told(error))
     response = HttpResponse()
     response["HX-Trigger"] = "release-acted"
     return response
@@ -168,7 +167,7 @@ def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -
         "cause": cause,
         "target": one,
         "reason": sent.get("reason", ""),
-        "closed": why_not(state, action),
+        "closed": spoken(why_not(state, action)),
         "wrong": wrong,
     }
     if action is Action.RAISE_LIMIT:

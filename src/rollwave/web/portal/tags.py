@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from django import template
 from django.utils.html import format_html, format_html_join
 
+from rollwave.web.portal.spoken import spoken
 from rollwave.web.portal.words import (
     CHANGES,
     FLAGS,
@@ -30,6 +32,7 @@ register = template.Library()
 
 register.filter("setting_words", setting_words)
 register.filter("span", span_words)
+register.filter("spoken", spoken)
 
 
 @register.filter
@@ -58,6 +61,45 @@ def when(moment: datetime | None, form: str = "short") -> SafeString | str:
         return ""
     text = f"{moment:%Y-%m-%d %H:%M} UTC"
     return format_html('<local-time datetime="{}" form="{}">{}</local-time>', moment.isoformat(), form, text)
+
+
+@register.filter
+def timed(text: str | None) -> SafeString:
+    """Return a sentence with the moments that it names in the viewer's zone."""
+    parts = _MOMENT.split(text or "")
+    shown = ((_moment(part) if index % 2 else part,) for index, part in enumerate(parts))
+    return format_html_join("", "{}", shown)
+
+
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)")
+"""As `rollwave.words` tells it."""
+
+
+def _moment(text: str) -> SafeString:
+    iso = text.removesuffix(" UTC").replace(" ", "T")
+    return format_html('<local-time datetime="{}Z" form="exact">{}</local-time>', iso, text)
+
+
+@register.simple_tag(takes_context=True)
+def live(context: Mapping[str, Any], part: str, seconds: int, *, also: str = "") -> SafeString:
+    """
+    Make an element renew itself every so many seconds, by the page that it is on: see ``live-part.js``.
+
+    Args:
+        context: Of the template.
+        part: Id that the element gets.
+        seconds: How often.
+        also: Ids of other parts that come along.
+    """
+    attributes = {
+        "id": part,
+        "hx-get": context["request"].get_full_path(),
+        "hx-trigger": f"every {seconds}s",
+        "hx-select": f"#{part}",
+        "hx-swap": "outerHTML",
+        **({"hx-select-oob": ",".join(f"#{one}" for one in also.split())} if also else {}),
+    }
+    return format_html("data-live {}", format_html_join(" ", '{}="{}"', attributes.items()))
 
 
 @register.simple_tag

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
+from rollwave.web.portal.spoken import spoken
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,18 +34,49 @@ _BY_CODE: Final[Mapping[str, Any]] = {
     "state.conflict": later("Somebody else changed this at the same moment; look again, and try again."),
     "spec.moved": later("The fleet or the text has changed since this was checked; look at what would change now."),
     "command.key_conflict": later("This form was sent before with other values; open it anew."),
+    "deployment.own_approval": later("%(actor)s asked for it; somebody else has to approve it."),
+    "auth.forbidden": later("%(actor)s may not do this: it takes the permission “%(permission)s”."),
+    "user.exists": later("There is a user “%(name)s” already; choose another name."),
+    "user.last_manager": later("“%(name)s” is the last who may manage everything; make somebody else an admin first."),
+    "token.exists": later("There is a token “%(name)s” already; choose another name, or delete that one first."),
+    "token.last": later("“%(name)s” is the last that may manage everything; make another one first."),
 }
+
+_TAKEN: Final[Mapping[str, Any]] = {
+    "user": later("“%(name)s” is the name of a user; choose another one."),
+    "token": later("“%(name)s” is the name of a token; choose another one."),
+}
+"""For ``name.taken``, by what is called so."""
+
+_EXPECTED: Final[Mapping[str, Any]] = {
+    "why it may go ahead": later("why it may go ahead"),
+    "a whole number from 1 to 50": later("a whole number from 1 to 50"),
+    "the version to release": later("the version to release"),
+    "letters, digits and . _ -, at most 63": later("letters, digits and . _ -, at most 63"),
+    "a chat or email: channels of systems belong to a team": later(
+        "a chat or email: channels of systems belong to a team"
+    ),
+    "SEQ:CODE, as an earlier look named it": later("SEQ:CODE, as an earlier look named it"),
+}
+"""What would be right, as far as a person at a page is likely to meet it."""
 
 
 def told(error: RollwaveError) -> str:
     """Return what *error* says; in English where it is one that a page hardly ever meets."""
-    text = _NOTHING.get(str(error.facts.get("kind"))) if error.code == "input.not_found" else _BY_CODE.get(error.code)
+    text = {"input.not_found": _NOTHING, "name.taken": _TAKEN}.get(error.code, _BY_CODE).get(_key(error))
     if text is not None:
         return str(text) % {name: _shown(value) for name, value in error.facts.items()}
     if error.code == "input.invalid_value":
-        return _("%(field)s is “%(value)s”; expected %(expected)s") % error.facts
+        expected = _EXPECTED.get(str(error.facts.get("expected")), error.facts.get("expected"))
+        return _("%(field)s is “%(value)s”; expected %(expected)s") % {**error.facts, "expected": expected}
+    if error.code == "deployment.action_not_allowed":
+        return _("This is not open now: %(reason)s.") % {"reason": spoken(str(error.facts["reason"]))}
     return error.message
 
 
 def _shown(value: object) -> object:
     return (", ".join(map(str, value)) or "—") if isinstance(value, list) else value
+
+
+def _key(error: RollwaveError) -> str:
+    return str(error.facts.get("kind")) if error.code in ("input.not_found", "name.taken") else error.code

@@ -1,28 +1,173 @@
 /**
- * Keep parts that renew themselves (`data-live`, polled by htmx) from disturbing whoever uses them: nothing is renewed
- * while the page is hidden, or while somebody is in the part. The word "Live" says whether the server answers.
+ * Keep parts that renew themselves (the tag `live`, polled by htmx) from disturbing whoever uses them.
+ *
+ * Nothing is asked for while the page is hidden, and nothing is put in place of what somebody has in hand: a dialog, a
+ * menu, a field that was changed, marked text. What is as it was stays as it is, so that nobody is read the same twice.
+ * The focus stays where it was. The word "Live" says whether the server answers.
  *
  * @param {Document} page
  */
 export function keepLive(page) {
-    page.addEventListener("htmx:beforeRequest", (event) => {
-        const part = event.target;
+    /** @type {Map<string, string>} what each part was last, as the server wrote it */
+    const shown = new Map();
+    let isMissing = false;
 
-        if (part instanceof HTMLElement && part.hasAttribute("data-live") && (page.hidden || isUsed(part))) {
+    page.addEventListener("htmx:beforeRequest", (event) => {
+        if (isLive(event.target) && (page.hidden || isUsed(event.target))) {
             event.preventDefault();
         }
     });
 
-    for (const [name, state] of [["afterOnLoad", "on"], ["sendError", "off"], ["responseError", "off"], ["timeout", "off"]]) {
-        page.addEventListener(`htmx:${name}`, () => {
-            for (const sign of page.querySelectorAll(".live")) {
-                sign.setAttribute("data-state", state);
+    page.addEventListener("htmx:beforeSwap", (event) => {
+        const { detail } = /** @type {CustomEvent} */ (event);
+        const asked = detail.requestConfig?.elt;
+        const fresh = new DOMParser().parseFromString(detail.serverResponse ?? "", "text/html");
+
+        for (const part of page.querySelectorAll("[data-live][hx-get]")) {
+            const text = written(fresh, part);
+
+            if (part === asked && (text === null || text === shown.get(part.id) || isUsed(part))) {
+                detail.shouldSwap = false;
+
+                // The login, or the page of an error: nothing to put in its place.
+                isMissing = text === null;
+            } else if (text !== null) {
+                shown.set(part.id, text);
+
+                if (part === asked) {
+                    keepPlace(page, part);
+                }
             }
-        });
+        }
+    });
+
+    page.addEventListener("htmx:afterOnLoad", () => {
+        say(page, isMissing ? "off" : "on");
+        isMissing = false;
+    });
+
+    for (const name of ["sendError", "responseError", "timeout"]) {
+        page.addEventListener(`htmx:${name}`, () => say(page, "off"));
     }
 }
 
-/** @param {HTMLElement} part */
+/**
+ * @param {Document} page
+ * @param {string} state
+ */
+function say(page, state) {
+    for (const sign of page.querySelectorAll(".live")) {
+        sign.setAttribute("data-state", state);
+    }
+}
+
+/**
+ * @param {EventTarget | null} target
+ * @returns {target is HTMLElement}
+ */
+function isLive(target) {
+    return target instanceof HTMLElement && target.matches("[data-live][hx-get]");
+}
+
+/**
+ * Ids of what an answer takes the place of: the part, and what it brings along.
+ *
+ * @param {Element} part
+ */
+function reached(part) {
+    const others = (part.getAttribute("hx-select-oob") ?? "").split(",").map((one) => one.trim().replace(/^#/, ""));
+
+    return [part.id, ...others.filter(Boolean)];
+}
+
+/**
+ * What an answer has for a part, but for what differs every time; null where it has nothing.
+ *
+ * @param {Document} fresh
+ * @param {Element} part
+ */
+function written(fresh, part) {
+    const found = reached(part).map((id) => fresh.getElementById(id));
+
+    if (!found[0]) {
+        return null;
+    }
+
+    for (const one of found) {
+        one?.querySelectorAll("[name=csrfmiddlewaretoken]").forEach((token) => token.remove());
+    }
+
+    return found.map((one) => one?.outerHTML ?? "").join("");
+}
+
+/** @param {Element} part */
 function isUsed(part) {
-    return part.contains(document.activeElement) || part.querySelector("dialog[open], details[open]") !== null;
+    return reached(part).some((id) => {
+        const one = document.getElementById(id);
+
+        return one !== null && isInHand(one);
+    });
+}
+
+/** @param {Element} part */
+function isInHand(part) {
+    const focused = document.activeElement;
+    const marked = document.getSelection();
+
+    return (
+        (part.contains(focused) && focused !== null && focused.matches("input, select, textarea")) ||
+        (marked !== null && !marked.isCollapsed && part.contains(marked.anchorNode)) ||
+        part.querySelector("dialog[open], details[open]") !== null ||
+        [...part.querySelectorAll("input, select, textarea")].some(isChanged)
+    );
+}
+
+/** @param {Element} field */
+function isChanged(field) {
+    if (field.closest("dialog:not([open])")) {
+        return false;
+    }
+    if (field instanceof HTMLSelectElement) {
+        return [...field.options].some((one) => one.defaultSelected && !one.selected);
+    }
+    if (field instanceof HTMLInputElement && /^(checkbox|radio)$/.test(field.type)) {
+        return field.checked !== field.defaultChecked;
+    }
+    return (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) && field.value !== field.defaultValue;
+}
+
+/**
+ * Put the focus back to the button or link that had it, and tables to where they were scrolled.
+ *
+ * @param {Document} page
+ * @param {Element} part
+ */
+export function keepPlace(page, part) {
+    const { id } = part;
+    const focused = part.contains(page.activeElement) ? page.activeElement : null;
+    const name = focused && nameOf(focused);
+    const scrolled = [...part.querySelectorAll(".table-wrap")].map((one) => one.scrollLeft);
+
+    page.addEventListener(
+        "htmx:afterSettle",
+        () => {
+            const now = page.getElementById(id);
+
+            now?.querySelectorAll(".table-wrap").forEach((one, index) => {
+                one.scrollLeft = scrolled[index] ?? 0;
+            });
+
+            const again = name && [...(now?.querySelectorAll("a, button, summary, [tabindex]") ?? [])].find((one) => nameOf(one) === name);
+
+            if (again instanceof HTMLElement && page.activeElement === page.body) {
+                again.focus({ preventScroll: true });
+            }
+        },
+        { once: true },
+    );
+}
+
+/** @param {Element} one */
+function nameOf(one) {
+    return [one.tagName, one.id, one.getAttribute("href"), one.getAttribute("aria-label") ?? one.textContent?.trim()].join(" ");
 }

@@ -6,7 +6,7 @@ const DAY_MS = 24 * HOUR_MS;
  * A moment in the viewer's own zone and language. The server writes it in UTC, for whoever runs no scripts.
  *
  * `form` is one of: `short` (the time of today, else the date), `full` (date and time), `ago` (how long since or until),
- * `precise` (the time to the millisecond, as in a log).
+ * `precise` (the time to the millisecond, as in a log), `exact` (the time to the second, with the date if not today).
  */
 export class LocalTime extends HTMLElement {
     static observedAttributes = ["datetime"];
@@ -39,7 +39,7 @@ export class LocalTime extends HTMLElement {
      * @param {string} language
      */
     #brief(moment, language) {
-        return this.#form === "precise" ? precise(moment, language) : short(moment, language);
+        return this.#form === "precise" ? precise(moment, language) : this.#form === "exact" ? exact(moment, language) : short(moment, language);
     }
 
     #show() {
@@ -86,6 +86,16 @@ function precise(moment, language) {
     const form = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
     return new Intl.DateTimeFormat(language, { ...form, fractionalSecondDigits: 3 }).format(moment);
+}
+
+/**
+ * @param {Date} moment
+ * @param {string} language
+ */
+function exact(moment, language) {
+    const isToday = moment.toDateString() === new Date().toDateString();
+
+    return new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23", ...(isToday ? {} : { dateStyle: "medium" }) }).format(moment);
 }
 
 /**

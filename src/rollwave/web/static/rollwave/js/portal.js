@@ -6,8 +6,10 @@ import { listenForDialogs } from "./dialogs.js";
 import { listenForKeys } from "./keys.js";
 import { keepLive } from "./live-part.js";
 import { closeMenus } from "./menus.js";
+import { fillMomentsHere } from "./moment-field.js";
 
 listenForKeys(document);
 listenForDialogs(document);
 closeMenus(document);
+fillMomentsHere(document);
 keepLive(document);

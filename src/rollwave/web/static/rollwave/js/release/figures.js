@@ -47,7 +47,9 @@ export class FiguresView {
         const rate = this.#find("pace");
 
         if (rate && pace !== null) {
-            rate.textContent = (rate.dataset.words ?? "").replace("{n}", this.numbers.format(Math.round(pace)));
+            const count = Math.round(pace);
+
+            rate.textContent = ((count === 1 ? rate.dataset.one : rate.dataset.words) ?? "").replace("{n}", this.numbers.format(count));
         }
 
         if (eta !== null) {

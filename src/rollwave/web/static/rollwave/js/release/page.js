@@ -1,14 +1,16 @@
 /** The page of one release: brings together its live data, the grid, the figures and the parts that the server makes. */
 
+import { keepPlace } from "../live-part.js";
 import { FiguresView } from "./figures.js";
 import { LiveSource } from "./live-source.js";
 import { Ribbon } from "./ribbon.js";
 import "./target-grid.js";
 import { Tip } from "./tip.js";
 
-/** Between two looks at the figures, and at the parts that the server makes; a crowd is spread over half as much. */
+/** Between two looks at the figures, at the parts that the server makes (a crowd is spread over half as much), and at the table. */
 const FIGURES_MS = 500;
 const PANELS_MS = 1_500;
+const TABLE_MS = 2_000;
 
 class ReleasePage extends HTMLElement {
     #picked = -1;
@@ -16,6 +18,8 @@ class ReleasePage extends HTMLElement {
     #isDue = false;
     #isAsked = false;
     #cardIsOld = false;
+    #tableIsOld = false;
+    #tableSince = 0;
 
     connectedCallback() {
         this.url = this.dataset.url ?? "";
@@ -55,6 +59,7 @@ class ReleasePage extends HTMLElement {
     #onCells(changed) {
         this.grid.change(changed);
         this.#isDue = true;
+        this.#tableIsOld = true;
 
         if (changed.includes(this.#picked)) {
             this.#cardIsOld = true;
@@ -93,6 +98,19 @@ class ReleasePage extends HTMLElement {
         if (this.#cardIsOld) {
             this.#cardIsOld = false;
             this.#loadCard();
+        }
+
+        this.#renewTable();
+    }
+
+    /** Bring the table up to date while it is looked at, on the page of it that is shown. */
+    #renewTable() {
+        const table = document.getElementById("target-table");
+        const isSeen = table && !table.hidden && !document.hidden && document.getSelection()?.isCollapsed !== false;
+
+        if (this.#tableIsOld && isSeen && performance.now() - this.#tableSince > TABLE_MS) {
+            keepPlace(document, table);
+            this.#loadTable(Number(table.querySelector("[data-page]")?.getAttribute("data-page") ?? 1));
         }
     }
 
@@ -212,10 +230,14 @@ class ReleasePage extends HTMLElement {
         }
     }
 
-    #loadTable() {
+    /** @param {number} page */
+    #loadTable(page = 1) {
+        this.#tableIsOld = false;
+        this.#tableSince = performance.now();
+
         const chip = /** @type {HTMLElement | null} */ (this.querySelector('[data-chip][aria-pressed="true"]'));
 
-        htmx().ajax("GET", `${this.url}/table?state=${chip?.dataset.chip ?? ""}`, { target: "#target-table", swap: "innerHTML" });
+        htmx().ajax("GET", `${this.url}/table?page=${page}&state=${chip?.dataset.chip ?? ""}`, { target: "#target-table", swap: "innerHTML" });
     }
 
     /** @param {KeyboardEvent} event */
