@@ -92,6 +92,9 @@ class Portal:
 def served_portal(folder: Path) -> Iterator[Portal]:
     """Serve a seeded Rollwave below *folder*, with a browser, as long as the block lasts."""
     data = folder / "data"
+    data.mkdir()
+    # Nobody is there: whoever comes back from it is refused.
+    (data / "rollwave.toml").write_text('[sso]\nissuer = "http://127.0.0.1:9"\nclient_id = "rollwave"\n')
     program = Program([sys.executable, Path(__file__).with_name("served.py"), data], log=folder / "served.log")
     program.start()
     try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.e2e.browser.portal import LOOKS, served_portal, settle
-from tests.e2e.browser.sights import OPEN, sights
+from tests.e2e.browser.portal import LOOKS, served_portal
+from tests.e2e.browser.sights import sights, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from playwright.sync_api import BrowserContext
+    from tests.e2e.browser.portal import Portal
 
 
 def main(folder: Path) -> int:
@@ -22,25 +22,20 @@ def main(folder: Path) -> int:
     bad = []
     with tempfile.TemporaryDirectory() as scratch, served_portal(Path(scratch)) as portal:
         for look, options in LOOKS.items():
-            bad += _take(portal.visitor(**options), OPEN, look, folder)
-            bad += _take(portal.member(**options), sights(portal), look, folder)
+            bad += _take(portal, look, options, folder)
     sys.stdout.write("".join(f"{one}\n" for one in bad) + f"{len(list(folder.glob('*.png')))} pictures in {folder}\n")
     return int(bool(bad))
 
 
-def _take(context: BrowserContext, pages: Mapping[str, str], look: str, folder: Path) -> list[str]:
+def _take(portal: Portal, look: str, options: Mapping[str, Any], folder: Path) -> list[str]:
     bad = []
-    page = context.new_page()
-    for name, path in pages.items():
-        response = page.goto(path)
-        settle(page)
+    for name, page, response in walk(portal, sights(portal), **options):
         page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wider > 0:
             bad.append(f"{name}-{look}: {wider} px wider than the window")
-        if response is None or response.status >= 500:
-            bad.append(f"{name}-{look}: {response and response.status}")
-    context.close()
+        if response.status >= 500:
+            bad.append(f"{name}-{look}: {response.status}")
     return bad
 
 

@@ -14,6 +14,7 @@ import httpx
 from rollwave.packages.build import build_package
 from rollwave.packages.manifest import Provenance
 from rollwave.packages.signing import SigningKey
+from rollwave.web.data_dir import welcome_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class Seed:
         headers = {"Authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=f"{endpoint}/api/v1", headers=headers, timeout=60)
         self.key = SigningKey.load(data_dir / "keys" / "signing.key")
+        self._data_dir = data_dir
         self.scratch = scratch
 
     def sow(self) -> dict[str, int]:
@@ -77,7 +79,20 @@ class Seed:
         self.post(f"/deployments/{moving}/actions/bake", {})
         self.until(moving, lambda seen: seen["phase"] == "bake_success")
         self.post(f"/deployments/{moving}/actions/rollout", {})
-        return {"over": over, "braked": braked, "waiting": waiting, "moving": moving}
+        approval = self.begin("billing-staging", "7.1.0", reason="a look at the invoices")
+        return {"over": over, "braked": braked, "waiting": waiting, "moving": moving, "approval": approval}
+
+    def invitation(self) -> str:
+        """Return the address at which the guest chooses a password."""
+        if self.http.get("/users/guest").is_error:
+            self.post("/users", {"name": "guest", "roles": ["viewer"]})
+        path: str = self.post("/users/guest/invitation", {})["path"]
+        return path
+
+    def welcome(self) -> str:
+        """Return what the first account is made with, as if there were none yet."""
+        welcome_file(self._data_dir).write_text("a-code-that-nobody-guesses\n")
+        return "a-code-that-nobody-guesses"
 
     def release(self, group: str, version: str, **body: Any) -> int:
         """Release, and wait until that is over."""
@@ -133,11 +148,15 @@ class Seed:
 _VERSIONS = {"shop": ("4.16.0", "4.17.2", "4.18.0"), "search": ("2.9.1", "2.10.0"), "billing": ("7.1.0", "7.2.0")}
 
 
+_APPROVED = {"startup_timeout_s": 1, "requires_approval": True}
+
+
 def _spec() -> dict[str, Any]:
     shop = [f"shop-{site}-{number:02}" for number in range(1, 9) for site in SITES]
     search = [f"search-{site}-{number:02}" for number in range(1, 6) for site in SITES]
     staging = [f"stage-fra-{number:02}" for number in range(1, 5)]
-    names = [*shop, *search, *staging]
+    billing = [f"bill-fra-{number:02}" for number in range(1, 3)]
+    names = [*shop, *search, *staging, *billing]
     host = {"start": ["/usr/bin/systemctl", "start", "{app}"], "stop": ["/usr/bin/systemctl", "stop", "{app}"]}
 
     def group(name: str, app: str, servers: list[str], port: int, **more: Any) -> dict[str, Any]:
@@ -159,5 +178,6 @@ def _spec() -> dict[str, Any]:
             group("shop-staging", "shop", staging, 8080, environment="staging"),
             group("search-prod", "search", search, 8080),
             group("billing-prod", "billing", shop[:12], 9090),
+            group("billing-staging", "billing", billing, 9090, environment="staging") | {"config": _APPROVED},
         ],
     }

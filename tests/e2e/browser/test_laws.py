@@ -10,11 +10,11 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.e2e.browser.portal import LOOKS, settle
-from tests.e2e.browser.sights import OPEN, sights
+from tests.e2e.browser.portal import LOOKS
+from tests.e2e.browser.sights import sights, walk
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Page
 
     from tests.e2e.browser.portal import Portal
 
@@ -30,33 +30,23 @@ _FOCUSED = """() => {
 }"""
 
 
-def walk(context: BrowserContext, pages: dict[str, str]):
-    """Yield every page, drawn, with its name."""
-    page = context.new_page()
-    for name, path in pages.items():
-        response = page.goto(path)
-        settle(page)
-        assert response.status < 500, name
-        yield name, page
+@pytest.mark.parametrize(
+    ("device", "locale", "theme", "other"),
+    [("desktop", "en", "light", "dark"), ("mobile", "zh", "dark", "light")],
+)
+def test_axe_finds_no_violation_and_no_page_is_wider_than_its_window(portal: Portal, device, locale, theme, other):
+    """
+    Both sizes in both themes; a window of 390 px is the smallest. Pages, and what can be opened on them.
 
-
-def everywhere(portal: Portal, look: str):
-    """Yield every page, of whoever has signed in and of whoever has not, in one look."""
-    for context, pages in (
-        (portal.visitor(**LOOKS[look]), OPEN),
-        (portal.member(**LOOKS[look]), sights(portal)),
-    ):
-        yield from walk(context, pages)
-        context.close()
-
-
-@pytest.mark.parametrize("look", ["desktop-light-en", "mobile-dark-zh"])
-def test_axe_finds_no_violation_and_no_page_is_wider_than_its_window(portal: Portal, look: str):
-    """Both themes, both sizes and both languages are looked at once; a window of 390 px is the smallest."""
-    found = {}
-    for name, page in everywhere(portal, look):
-        violations = _AXE.run(page).response["violations"]
-        told = [f"{one['id']}: {node['html'][:160]}" for one in violations for node in one["nodes"][:3]]
+    A theme is nothing but colors: in the other one only those are looked at, of the page that is there already.
+    """
+    found, seen = {}, sights(portal)
+    for name, page, response in walk(portal, seen, **LOOKS[f"{device}-{theme}-{locale}"]):
+        assert response.status == seen[name].status, name
+        told = _violations(page)
+        page.emulate_media(color_scheme=other)
+        told += [f"{other}: {one}" for one in _violations(page, runOnly=["color-contrast"])]
+        page.emulate_media(color_scheme=theme)
         wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if told or wider > 0:
             found[name] = [*told, *([f"{wider} px wider"] if wider > 0 else [])]
@@ -64,16 +54,20 @@ def test_axe_finds_no_violation_and_no_page_is_wider_than_its_window(portal: Por
     assert not found
 
 
+def _violations(page: Page, **options: object) -> list[str]:
+    violations = _AXE.run(page, options=options or None).response["violations"]
+    return [f"{one['id']}: {node['html'][:160]}" for one in violations for node in one["nodes"][:3]]
+
+
 def test_every_page_works_by_keyboard(portal: Portal):
     """The first thing that Tab reaches leads past the navigation; all that it reaches is seen and shows the focus."""
-    context = portal.member()
-    for name, page in walk(context, sights(portal)):
+    pages = {name: one for name, one in sights(portal).items() if one.opens is None and one.who}
+    for name, page, _ in walk(portal, pages):
         page.locator("body").press("Tab")
         assert page.evaluate("document.activeElement.className").startswith("skip"), name
         reached = [_tab(page) for _ in range(12)]
         assert all(one is None or (one["seen"] and one["ring"]) for one in reached), (name, reached)
         assert any(reached), name
-    context.close()
 
 
 def _tab(page: Page):
@@ -118,7 +112,7 @@ def _shape(path: str) -> str:
 @pytest.mark.parametrize("name", ["overview", "start", "group", "audit", "settings", "tokens"])
 def test_a_page_that_needs_a_login_leads_there_and_back(portal: Portal, name: str):
     """Whoever has not signed in sees nothing but the login, and after it the page they came for."""
-    path = sights(portal)[name]
+    path = sights(portal)[name].path
 
     answer = httpx.get(f"{portal.endpoint}{path}")
 
