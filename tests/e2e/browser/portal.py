@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = Path("/usr/bin/chromium")
 
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -103,7 +103,7 @@ def served_portal(folder: Path) -> Iterator[Portal]:
         seed = Seed(endpoint, token, data, folder / "packages")
         releases = seed.sow()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             yield Portal(endpoint=endpoint, token=token, releases=releases, browser=browser, seed=seed)
             browser.close()
         seed.http.close()

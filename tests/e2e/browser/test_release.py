@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.browser.portal import MOBILE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -161,6 +163,49 @@ def test_live_data_keeps_to_its_protocol_and_to_those_who_may(portal: Portal):
         assert "/login" in visitor.get(f"{release}/{part}").url
         assert viewer.get(f"{release}/{part}").status == 200
     assert viewer.get(f"{release}/ask/abort").status == 403
+
+
+def test_arrows_move_from_target_to_target(portal: Portal, page: Page):
+    """Right to the next batch and left back again; each is told, and Enter opens the card of the last one."""
+    page.goto(f"/deployments/{portal.releases['braked']}")
+    expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+    said = page.locator("#grid-said")
+    page.locator("target-grid canvas").focus()
+    page.keyboard.press("ArrowRight")
+    expect(said).to_contain_text("batch 1", timeout=PATIENCE_MS)
+    first = said.inner_text()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    expect(said).not_to_contain_text("batch 1,")
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    for _ in range(12):
+        page.keyboard.press("ArrowUp")
+    expect(said).to_have_text(first)
+    page.keyboard.press("ArrowDown")
+    expect(said).not_to_have_text(first)
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#target-card h2")).to_have_text(said.inner_text().split(",")[0], timeout=PATIENCE_MS)
+
+
+def test_on_a_small_screen_brake_is_always_at_hand(portal: Portal):
+    """The bar at the bottom stays where it is, wherever somebody has scrolled to, and is large enough for a thumb."""
+    context = portal.member(**MOBILE)
+    page = context.new_page()
+    page.goto(f"/deployments/{portal.releases['moving']}")
+    brake = page.locator("#release-actions .do-brake")
+    for place in (0, 1_000_000):
+        page.evaluate("place => window.scrollTo(0, place)", place)
+        expect(brake).to_be_in_viewport(ratio=1)
+        box = brake.bounding_box()
+        assert box
+        assert box["height"] >= 44
+        assert box["y"] + box["height"] > MOBILE["viewport"]["height"] - 90
+    brake.click()
+
+    expect(page.get_by_role("dialog")).to_contain_text("Nothing new starts.")
+    context.close()
 
 
 class Line:

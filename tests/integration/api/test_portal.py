@@ -142,3 +142,45 @@ def test_what_waits_for_a_person_says_so_where_they_look(api, make_shop, signed_
     assert "Waits for a decision" in signed_in("operator").get(f"/deployments/{planned}")
     assert f"Decide about {plain.name}" not in signed_in("approver").get("/")
     plain.act(planned, "abort", {})
+
+
+def test_a_release_is_approved_on_its_page_by_somebody_else(api, make_shop, signed_in):
+    """With a reason, by whoever may approve; who asked, and who may only operate, is told why not."""
+    shop = make_shop(1, versions=("1.0",), config={"requires_approval": True, "canary_count": 0})
+    asker, approver = signed_in("operator", "approver"), signed_in("approver")
+    page = form(asker, "/deployments/new", "/deployments/new", group=shop.name, version="1.0", kind="rollout").url.path
+    number = int(page.rpartition("/")[2])
+    dialog = approver.get(f"{page}/ask/approve")
+    assert f"{asker.name} asked for it; somebody else has to say that it may go ahead, and why." in dialog
+    path = f"{page}/actions/approve"
+
+    assert f"{asker.name} asked for it; somebody else has to approve it." in form(asker, page, path, reason="x").text
+    assert "expected why it may go ahead" in form(approver, page, path, reason=" ").text
+    assert form(signed_in("operator"), page, path, reason="x").status_code == 403
+    assert form(asker, page, f"{page}/actions/approve/", reason="x").status_code == 404
+    done = form(approver, page, path, reason="ticket 7")
+
+    assert (done.status_code, done.text, done.headers["HX-Trigger"]) == (200, "", "release-acted")
+    assert shop.until(number, "success")["approved_by"] == approver.name
+    entry = next(
+        one for one in api.get("/audit", subject=f"deployment/{number}") if one["action"] == "deployment.approve"
+    )
+    assert (entry["actor"], entry["reason"], entry["address"]) == (approver.name, "ticket 7", "127.0.0.1")
+
+
+def test_a_plan_tells_its_sites_and_how_long_it_will_take(api, shop, signed_in):
+    """Each site with its targets, in all and batch by batch; no time before there was a release to judge by."""
+    browser = signed_in("operator")
+    address = f"/deployments/new?group={shop.name}&version=1.1&canary_count=0"
+    first = browser.get(address)
+    assert "no release to judge by" in first
+    assert re.findall(r"<dt>([ab])</dt><dd>([^<]+)</dd>", first) == [("a", "2 targets"), ("b", "2 targets")]
+    assert re.findall(r'data-label="Sites"><span>([^<]+)</span>', first) == ["a 1 \N{MIDDLE DOT} b 1"] * 2
+    shop.release("1.0")
+
+    planned = browser.get(f"{address}&batch_pause_s=60&tail_pause_s=120")
+    assert "judged by the last release" in planned
+    told = re.search(r"<b>(\d+) min (\d+) s</b>judged", planned)
+    assert told, planned
+    # One pause of a minute; four targets over fakes take no more than some seconds.
+    assert 60 <= int(told[1]) * 60 + int(told[2]) < 90

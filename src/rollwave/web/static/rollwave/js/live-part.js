@@ -35,7 +35,7 @@ export function keepLive(page) {
                 shown.set(part.id, text);
 
                 if (part === asked) {
-                    keepPlace(page, part);
+                    reached(part).forEach((id) => keepPlace(page, id));
                 }
             }
         }
@@ -140,13 +140,13 @@ function isChanged(field) {
  * Put the focus back to the button or link that had it, and tables to where they were scrolled.
  *
  * @param {Document} page
- * @param {Element} part
+ * @param {string} id of the part that is about to be replaced
  */
-export function keepPlace(page, part) {
-    const { id } = part;
-    const focused = part.contains(page.activeElement) ? page.activeElement : null;
+export function keepPlace(page, id) {
+    const part = page.getElementById(id);
+    const focused = part?.contains(page.activeElement) ? page.activeElement : null;
     const name = focused && nameOf(focused);
-    const scrolled = [...part.querySelectorAll(".table-wrap")].map((one) => one.scrollLeft);
+    const scrolled = [...(part?.querySelectorAll(".table-wrap") ?? [])].map((one) => one.scrollLeft);
 
     page.addEventListener(
         "htmx:afterSettle",

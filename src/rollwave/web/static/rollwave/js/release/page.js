@@ -109,7 +109,7 @@ class ReleasePage extends HTMLElement {
         const isSeen = table && !table.hidden && !document.hidden && document.getSelection()?.isCollapsed !== false;
 
         if (this.#tableIsOld && isSeen && performance.now() - this.#tableSince > TABLE_MS) {
-            keepPlace(document, table);
+            keepPlace(document, table.id);
             this.#loadTable(Number(table.querySelector("[data-page]")?.getAttribute("data-page") ?? 1));
         }
     }
