@@ -88,8 +88,7 @@ def _why_not_next(state: State) -> str | None:
         return closed
     batch = next_batch(state)
     if not state.deployment.goes_by_hand:
-        is_rollback = state.deployment.kind is Kind.ROLLBACK
-        if is_rollback:
+        if state.deployment.kind is Kind.ROLLBACK:
             return "batches start by themselves (a rollback never waits)"
         return "batches start by themselves (batch_mode is auto)"
     if batch is None or batch.opened or batch.released:
