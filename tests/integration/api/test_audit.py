@@ -77,3 +77,19 @@ def test_what_is_changed_in_the_database_is_found(served_anew):
     assert "missing" in verify(head=good["head"])["flaws"][0]["what"]
     database.close()
     assert verify(422, head="nonsense")["error"]["field"] == "head"
+
+
+def test_the_page_shows_all_that_an_entry_knows(api, shop, signed_in):
+    """What was before and after, the client, the request and the code: as the API tells them."""
+    change = {
+        **shop.spec["groups"][0],
+        "keep_versions": 9,
+        "config": {**shop.spec["groups"][0]["config"], "prestage": False},
+    }
+    api.http.post("/spec", json={"spec": {"groups": [change]}}, headers={"User-Agent": "fleet-bot/7"})
+    entry = next(one for one in api.get("/audit", subject=shop.name) if one["action"] == "group.update")
+
+    page = signed_in("viewer").get(f"/audit?subject={shop.name}")
+
+    for text in ("fleet-bot/7", entry["request_id"], entry["code"], "<del>5</del>", "<ins>9</ins>", "config.prestage"):
+        assert text in page

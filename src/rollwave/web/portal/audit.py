@@ -13,10 +13,13 @@ from pydantic import ValidationError
 from rollwave.web.access import Permission, may, principal_of
 from rollwave.web.api import audit
 from rollwave.web.language import language_shown
+from rollwave.web.portal.differences import Difference, differences
 from rollwave.web.portal.page import page
 from rollwave.web.portal.words import wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpRequest, HttpResponse
 
 _PAGE: Final = 50
@@ -35,7 +38,7 @@ def show(request: HttpRequest) -> HttpResponse:
         request,
         "portal/audit.html",
         {
-            "entries": found[:_PAGE],
+            "entries": [{"entry": one, "facts": _facts(one.data)} for one in found[:_PAGE]],
             "given": given,
             "errors": errors,
             "older": urlencode({**filters, "before": found[_PAGE - 1].seq}) if len(found) > _PAGE else "",
@@ -43,6 +46,16 @@ def show(request: HttpRequest) -> HttpResponse:
             "may_export": may(principal_of(request), Permission.MANAGE),
         },
     )
+
+
+def _facts(data: Mapping[str, Any]) -> list[Difference]:
+    """Return what an entry knows beside its sentence: what was before and after, else whatever was noted."""
+    if "fact" in data:
+        return []  # its sentence tells it
+    if "before" not in data and "after" not in data:
+        return differences({}, data, is_new=True)
+    before, after = data.get("before") or {}, data.get("after") or {}
+    return differences(before, after, is_new=not before)
 
 
 def _wanted(given: dict[str, str], errors: dict[str, str]) -> audit.Wanted | None:

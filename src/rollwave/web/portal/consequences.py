@@ -17,6 +17,8 @@ from rollwave.web.commands import cause_of
 from rollwave.web.portal.course import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rollwave.domain.model import State, Target
 
 DANGEROUS: Final = frozenset({Action.ABORT, Action.ROLLBACK})
@@ -86,9 +88,9 @@ def _at_most(limit: int) -> str:
     return said % {"limit": f"{limit:,}"}
 
 
-def consequences(state: State, action: Action, *, cause: str = "", target: str = "") -> Consequences:
-    """Return what *action* would do; a retry may be of one *cause*, by its code, or of one *target*, by its name."""
-    again = _again(state, cause, target) if action is Action.RETRY else []
+def consequences(state: State, action: Action, *, cause: str = "", only: Sequence[str] = ()) -> Consequences:
+    """Return what *action* would do; a retry may be of one *cause*, by its code, or of *only* some targets."""
+    again = _again(state, cause, only) if action is Action.RETRY else []
     title, button, sentences = _SAID[action](state, again)
     return Consequences(action=action, title=title, button=button, sentences=tuple(sentences))
 
@@ -207,11 +209,11 @@ def _resume(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
     return _("Go on?"), _("Resume"), said
 
 
-def _again(state: State, cause: str, target: str) -> list[Target]:
+def _again(state: State, cause: str, only: Sequence[str]) -> list[Target]:
     return [
         one
         for one in retryable(state)
-        if (not cause or cause_of(one) == cause) and (not target or state.fleet[one.instance_id].name == target)
+        if (not cause or cause_of(one) == cause) and (not only or state.fleet[one.instance_id].name in only)
     ]
 
 

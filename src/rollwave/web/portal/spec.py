@@ -18,16 +18,16 @@ from rollwave.spec_file import SpecProblem, read_spec
 from rollwave.spec_text import write_spec
 from rollwave.web.access import Permission, may_somewhere, principal_of
 from rollwave.web.api import apps
+from rollwave.web.portal.differences import differences
 from rollwave.web.portal.page import page
 from rollwave.web.portal.told import told
-from rollwave.web.portal.words import NOTHING
 from rollwave.web.refusals import InvalidSpecError
 from rollwave.web.spec.apply import apply_spec
 from rollwave.web.spec.changes import Do, digest_of
 from rollwave.web.spec.export import export
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from django.http import HttpRequest
 
@@ -149,33 +149,8 @@ def _counts(decided: Sequence[Change]) -> dict[str, int]:
 
 
 def _row(change: Change) -> dict[str, Any]:
-    fields = [
-        {"name": name, "before": _said(before), "after": _said(after), "is_new": change.do is Do.CREATE}
-        for field, value in change.values.items()
-        for name, before, after in _differences(field, change.before.get(field), value)
-        if change.do is not Do.CREATE or after not in (None, "", [], {})
-    ]
+    fields = differences(change.before, change.values, is_new=change.do is Do.CREATE)
     return {"do": change.do.value, "kind": change.kind, "name": change.name, "note": change.note, "fields": fields}
-
-
-def _differences(name: str, before: object, after: object) -> Iterator[tuple[str, object, object]]:
-    """Yield what differs: inside a mapping, key by key."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        yield name, before, after
-        return
-    for key in sorted({*before, *after}):
-        if before.get(key) != after.get(key):
-            yield f"{name}.{key}", before.get(key), after.get(key)
-
-
-def _said(value: object) -> str:
-    if value in (None, "", [], {}):
-        return NOTHING
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return ", ".join(f"{name} = {_said(one)}" for name, one in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _too_long(length: int) -> str:

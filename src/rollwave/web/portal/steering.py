@@ -17,6 +17,7 @@ from rollwave.web import commands
 from rollwave.web.access import Permission, needs, of_deployment, principal_of
 from rollwave.web.context import services
 from rollwave.web.language import language_shown
+from rollwave.web.portal import choices
 from rollwave.web.portal.consequences import consequences
 from rollwave.web.portal.spoken import spoken
 from rollwave.web.portal.told import told
@@ -141,34 +142,35 @@ def _act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
 
 
 def _command(request: HttpRequest, state: State, verb: str) -> Command:
-    one, cause = request.POST.get("target", ""), request.POST.get("cause", "")
+    cause = request.POST.get("cause", "")
+    version, names = choices.chosen(request.POST)
     percent = request.POST.get("max_unavailable_percent", "")
     return commands.build(
         verb,
         state,
         actor=principal_of(request).name,
         reason=request.POST.get("reason", "").strip(),
-        targets=[one] if one else None,
+        targets=names or None,
         cause=cause or None,
         max_unavailable_percent=int(percent) if percent.isdecimal() else None,
-        version=None,
+        version=version or None,
     )
 
 
 def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -> HttpResponse:
     action = _action(verb)
     sent = request.POST or request.GET
-    cause, one = sent.get("cause", ""), sent.get("target", "")
+    cause = sent.get("cause", "")
     context: dict[str, Any] = {
         "id": state.deployment.id,
         "verb": verb,
-        "said": consequences(state, action, cause=cause, target=one),
+        "said": choices.said(state, action, sent),
         "group": state.deployment.group,
         "cause": cause,
-        "target": one,
         "reason": sent.get("reason", ""),
         "closed": spoken(why_not(state, action)),
         "wrong": wrong,
+        **choices.offered(state, action, sent),
     }
     if action is Action.RAISE_LIMIT:
         context |= {"percent": state.deployment.config.max_unavailable_percent + 1, "highest": HIGHEST_PERCENT}

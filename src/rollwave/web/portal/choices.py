@@ -1,0 +1,89 @@
+"""What can be chosen in the dialog of an action: where a rollback goes, and which of the failed targets run again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils.translation import gettext as _
+
+from rollwave.domain.actions import retryable
+from rollwave.domain.commands import Action
+from rollwave.store.models import Package
+from rollwave.web.commands import cause_of
+from rollwave.web.portal.consequences import Consequences, consequences, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.http import QueryDict
+
+    from rollwave.domain.model import State
+
+_VERSIONS: Final = 30
+_NAMED: Final = 200
+"""Most failed targets that are listed one by one; for more there are their causes."""
+
+
+def chosen(sent: QueryDict) -> tuple[str, tuple[str, ...]]:
+    """Return the version and the targets that a form names."""
+    return sent.get("version", "").strip(), tuple(one for one in sent.getlist("target") if one)
+
+
+def offered(state: State, action: Action, sent: QueryDict) -> dict[str, Any]:
+    """Return the choices that an action leaves, with those that were made."""
+    version, names = chosen(sent)
+    if action is Action.ROLLBACK:
+        return {"versions": _versions(state), "version": version}
+    if action is Action.RETRY:
+        cause = sent.get("cause", "")
+        failed = [state.fleet[one.instance_id].name for one in retryable(state) if not cause or cause_of(one) == cause]
+        listed = [*names, *(one for one in failed if one not in names)][:_NAMED]
+        return {
+            "failed": sorted(listed) if len(failed) > 1 else [],
+            "chosen": names,
+            "unlisted": len(failed) - len(listed),
+        }
+    return {}
+
+
+def said(state: State, action: Action, sent: QueryDict) -> Consequences:
+    """Return what an action would do with what was chosen; a version that there is not counts as none."""
+    version, names = chosen(sent)
+    if action is Action.ROLLBACK:
+        versions = [one for one, _is_usual in _versions(state)]
+        wanted = version if version in versions else next(iter(versions), "")
+        previous = state.deployment.previous
+        if wanted and not (previous and previous.version == wanted):
+            return _to(state, wanted)
+    return consequences(state, action, cause=sent.get("cause", ""), only=names)
+
+
+def _to(state: State, version: str) -> Consequences:
+    usual = consequences(state, Action.ROLLBACK)
+    first, *_rest = usual.sentences
+    running = sum(one.version == version for one in state.fleet.values())
+    return Consequences(
+        action=Action.ROLLBACK,
+        title=_("Roll back to %(version)s?") % {"version": version},
+        button=usual.button,
+        sentences=(
+            first,
+            _("Then the whole group, %(targets)s, goes to %(version)s; servers that do not keep it download it first.")
+            % {"targets": targets(len(state.targets)), "version": version},
+            _("Running it now: %(targets)s.") % {"targets": targets(running)},
+        ),
+    )
+
+
+def _versions(state: State) -> Sequence[tuple[str, bool]]:
+    """Return the versions to which a rollback may go, the usual one first; whether it is that."""
+    goal, previous = state.deployment.goal.version, state.deployment.previous
+    rows = Package.objects.filter(app__name=_app(state)).exclude(version=goal).values_list("version", flat=True)
+    usual = [previous.version] if previous else []
+    others = [one for one in rows[:_VERSIONS] if one not in usual]
+    return [*((one, True) for one in usual), *((one, False) for one in others)]
+
+
+def _app(state: State) -> str:
+    name: str = Package.objects.values_list("app__name", flat=True).get(pk=state.deployment.goal.id)
+    return name

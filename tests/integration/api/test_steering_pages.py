@@ -1,0 +1,72 @@
+"""Steering by page: what the API takes beside an action's name can be chosen in its dialog, and is said in figures."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+
+@pytest.fixture
+def dialog(signed_in):
+    """Ask what an action would do, and send its form with what is chosen."""
+    browser = signed_in("operator")
+
+    def ask(deployment: int, verb: str, *, does: bool = False, **fields: object) -> str:
+        path = f"/deployments/{deployment}"
+        token = re.search(r'"X-CSRFToken": "([^"]+)"', browser.get(path)).group(1)
+        headers = {"X-CSRFToken": token, "Referer": str(browser.http.base_url)}
+        if does:
+            answer = browser.http.post(f"{path}/actions/{verb}", data=fields, headers=headers)
+        else:
+            answer = browser.http.get(f"{path}/ask/{verb}", params=fields)
+        assert answer.status_code == 200, answer.text
+        return html.unescape(answer.text)
+
+    return ask
+
+
+@pytest.fixture
+def braked(shop) -> int:
+    """A release that failed on two targets and braked."""
+    shop.release("1.0")
+    shop.release("1.1")
+    deployment = shop.deploy("broken", config={"canary_count": 0})["id"]
+    shop.api.until(f"/deployments/{deployment}", lambda seen: seen["brake"] and seen["counts"]["in_flight"] == 0)
+    return deployment
+
+
+def test_a_rollback_goes_where_it_is_sent(shop, braked, dialog):
+    """The dialog offers the versions that there are, and says what the chosen one means; then it goes there."""
+    offered = dialog(braked, "rollback")
+    assert re.findall(r'<option value="([^"]+)"', offered) == ["1.1", "1.0"]
+    assert "Roll back to 1.1?" in offered
+    assert "Roll back to 1.0?" in dialog(braked, "rollback", version="1.0")
+    assert "Roll back to 1.1?" in dialog(braked, "rollback", version="no-such")
+
+    dialog(braked, "rollback", does=True, version="1.0", confirm=shop.name)
+
+    over = shop.api.until(f"/deployments/{braked}", lambda seen: seen["followed_by"])
+    assert shop.api.get(f"/deployments/{over['followed_by']}")["goal_version"] == "1.0"
+
+
+def test_a_version_that_there_is_not_is_told(shop, braked, dialog):
+    refused = dialog(braked, "rollback", does=True, version="9.9", confirm=shop.name)
+
+    assert 'role="alert"' in refused
+    assert "9.9" in refused
+
+
+def test_some_of_the_failed_run_again_and_no_other(shop, braked, dialog):
+    """Ticked ones alone; the title counts them."""
+    offered = dialog(braked, "retry")
+    failed = re.findall(r'name="target" value="([^"]+)"', offered)
+    assert len(failed) >= 2
+    assert f"Retry {len(failed)} targets?" in offered
+    assert "Retry 1 target?" in dialog(braked, "retry", target=failed[0])
+
+    dialog(braked, "retry", does=True, target=failed[:1])
+
+    again = shop.api.until(f"/deployments/{braked}/targets", lambda seen: any(one["attempt"] > 1 for one in seen))
+    assert [one["instance"] for one in again if one["attempt"] > 1] == failed[:1]
