@@ -25,6 +25,7 @@ _NOUNS: Final = (
     "deploy",
     "package",
     "get",
+    "look",
     "status",
     "audit",
     "actions",

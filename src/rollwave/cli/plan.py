@@ -35,6 +35,9 @@ def _parts(document: dict[str, Any]) -> Iterator[Any]:
         f"{total} {_plural(total, 'instance')} in {len(batches)} {_plural(len(batches), 'batch', 'batches')}, "
         f"at most {document['limit_count']} of {document['eligible_count']} out of traffic at a time"
     )
+    estimated = f"about {format_duration(document['eta_s'])}, by the last good release; " if document["eta_s"] else ""
+    sites = ", ".join(f"{count} in {site}" for site, count in document["sites"].items())
+    yield Text(f"{estimated}{sites}", style="dim")
     yield Text()
     yield _batch_table(batches, group=document["group"])
     if document["excluded"]:

@@ -82,6 +82,8 @@ def instance_state(row: Row) -> Text:
     reasons = list(row.get("out_reasons") or [])
     mark = marks.BAD if "failed" in reasons else marks.MOVING if "deploying" in reasons else marks.GONE
     said = ", ".join("held" if reason == "hold" else reason for reason in reasons)
+    raised = (one["actor"] or f"deployment {one['deployment']}" for one in row.get("raised") or [])
+    said += "".join(f", by {name}" for name in dict.fromkeys(raised))
     return Text(f"{mark.glyph} out: {said}" if said else f"{mark.glyph} out", style=mark.style)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from rollwave.domain.commands import Command
     from rollwave.domain.facts import Planned
-    from rollwave.domain.model import State, Target
+    from rollwave.domain.model import Instance, State, Target
 
 PROMOTE: Final = "promote"
 """Whatever a person has to approve next."""
@@ -160,13 +160,7 @@ def build(
         ActionNotAllowedError: If nothing waits to be promoted.
         NoStablePackageError: If there is no package to roll back to.
     """
-    if verb == PROMOTE:
-        action = _promotion(state)
-    else:
-        verbs = [one.value for one in Action]
-        if verb not in verbs:
-            raise NotFoundError(kind="action", name=verb, hint=did_you_mean(verb, [*verbs, PROMOTE]).removeprefix("; "))
-        action = Action(verb)
+    action = action_named(verb, state)
     match action:
         case Action.BRAKE:
             return cmd.ApplyBrake(cause=BrakeCause.OPERATOR, actor=actor, reason=reason)
@@ -183,6 +177,25 @@ def build(
         case Action.ROLLBACK:
             return cmd.GiveUp(rollback_to=_rollback_goal(state, version), actor=actor, reason=reason)
     return _PLAIN[action](actor=actor, reason=reason)
+
+
+def action_named(verb: str, state: State) -> Action:
+    """Return the action that *verb* names now; raises NotFoundError, and ActionNotAllowedError where nothing waits."""
+    if verb == PROMOTE:
+        return _promotion(state)
+    verbs = [one.value for one in Action]
+    if verb not in verbs:
+        raise NotFoundError(kind="action", name=verb, hint=did_you_mean(verb, [*verbs, PROMOTE]).removeprefix("; "))
+    return Action(verb)
+
+
+def names_of(state: State, wanted: Sequence[str]) -> list[str]:
+    """Return the full names of the instances that somebody calls so: by name, by server and port, or by server."""
+    return [one.name for one in state.fleet.values() if any(_is_called(one, name) for name in wanted)]
+
+
+def _is_called(instance: Instance, name: str) -> bool:
+    return name in (instance.name, instance.name.split("/", 1)[-1], instance.server)
 
 
 def roll_back_group(group: str, *, version: str | None, actor: str, reason: str, command: CommandKey | None) -> int:
@@ -258,7 +271,7 @@ def _retried(state: State, names: Sequence[str] | None, cause: str | None) -> fr
         return frozenset(one.id for one in instances)
     wanted = set()
     for name in names:
-        matching = {one.id for one in instances if name in (one.name, one.name.split("/", 1)[-1], one.server)}
+        matching = {one.id for one in instances if _is_called(one, name)}
         if not matching:
             expected = f"targets that failed: {', '.join(one.name for one in instances) or 'there are none'}"
             raise InvalidValueError(field="targets", value=name, expected=expected)

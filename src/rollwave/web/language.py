@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.utils import translation
@@ -10,7 +10,11 @@ from django.utils import translation
 from rollwave.words.language import Language, asked_for, language_of
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from django.http import HttpRequest
+
+_CODES: Final = {Language.ENGLISH: "en", Language.CHINESE: "zh-hans"}
 
 
 def language_asked(request: HttpRequest) -> Language:
@@ -21,6 +25,11 @@ def language_asked(request: HttpRequest) -> Language:
     """
     chosen = language_of(request.COOKIES.get(settings.LANGUAGE_COOKIE_NAME, ""))
     return chosen or asked_for(request.headers.get("Accept-Language"))
+
+
+def in_language(language: Language) -> AbstractContextManager[None]:
+    """Return a block in which what a page would say is said in *language*."""
+    return translation.override(_CODES[language])
 
 
 def language_shown() -> Language:

@@ -29,7 +29,8 @@ class Document:
         self.content = content
         self._paths = [
             (re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path) + "$"), operations)
-            for path, operations in content["paths"].items()
+            # A concrete path goes before one with parameters that fits as well, as OpenAPI has it.
+            for path, operations in sorted(content["paths"].items(), key=lambda item: item[0].count("{"))
         ]
 
     def check(self, response: httpx.Response) -> None:

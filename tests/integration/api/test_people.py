@@ -173,6 +173,26 @@ def test_whoever_may_not_sign_in_any_more_is_out_at_once(api, browser, make_user
     assert httpx.get(f"{browser.http.base_url}/api/v1/me", headers=headers).status_code == 401
 
 
+def test_a_token_made_by_page_is_whose_and_ends_when_it_is_told(api, browser, make_user):
+    """Somebody else's for whoever manages alone; a moment that is over and an unknown name are told at their fields."""
+    boss, worker = make_user("admin"), make_user("viewer")
+    browser.sign_in(boss)
+    name = f"t-{worker}"
+    grants = {"grants-TOTAL_FORMS": "1", "grants-INITIAL_FORMS": "0", "grants-0-role": "viewer"}
+    form = {**grants, "grants-0-app": "*", "grants-0-environment": "*", "name": name, "owner": worker}
+
+    assert "a time to come" in browser.submit("/tokens", 422, **form, until="2020-01-01 00:00")
+    assert "nobody-like-that" in browser.submit("/tokens", 422, **{**form, "owner": "nobody-like-that"})
+    browser.submit("/tokens", **form, until="2099-12-31 18:30")
+
+    (token,) = [one for one in api.get("/tokens") if one["name"] == name]
+    assert (token["owner"], token["expires_at"]) == (worker, "2099-12-31T18:30:00Z")
+    browser.http.cookies.clear()
+    browser.sign_in(worker)
+    browser.submit("/tokens", 422, **{**form, "name": f"u-{worker}", "owner": boss})
+    assert f"u-{worker}" not in {one["name"] for one in api.get("/tokens")}
+
+
 def test_a_token_never_may_more_than_its_owner(api, browser, make_user):
     """Neither when it is made, nor when its owner loses a role."""
     name = make_user("operator:shop")

@@ -55,6 +55,9 @@ class FakeApi:
 def deployment(**changed: object) -> dict[str, Any]:
     """A deployment as the API writes it."""
     return {
+        "gate": {"word": "Passing", "tone": "good", "detail": "0 failed, the brake comes at 1", "until": None},
+        "per_minute": 4.5,
+        "eta_s": 40,
         "id": 12,
         "group": "shop-prod",
         "app": "shop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import httpx
@@ -32,10 +33,18 @@ PLAN = {
     "limit_count": 1,
     "canaries": ["shop-prod/web-01:8080"],
     "batches": [
-        {"number": 1, "canary": True, "pause_s": 0, "instances": ["shop-prod/web-01:8080"]},
-        {"number": 2, "canary": False, "pause_s": 30, "instances": ["shop-prod/web-02:8080", "shop-prod/web-03:8080"]},
+        {"number": 1, "canary": True, "pause_s": 0, "sites": {"fra": 1}, "instances": ["shop-prod/web-01:8080"]},
+        {
+            "number": 2,
+            "canary": False,
+            "pause_s": 30,
+            "sites": {"fra": 1, "iad": 1},
+            "instances": ["shop-prod/web-02:8080", "shop-prod/web-03:8080"],
+        },
     ],
     "excluded": [{"instance": "shop-prod/web-04:8080", "reasons": ["hold"]}],
+    "sites": {"fra": 2, "iad": 1},
+    "eta_s": 95.0,
     "active_deployment": None,
 }
 INSTANCE = {
@@ -44,6 +53,7 @@ INSTANCE = {
     "site": "default",
     "hold": True,
     "hold_reason": "disk",
+    "raised": [{"flag": "hold", "actor": "maria", "reason": "disk", "deployment": None}],
     "in_traffic": False,
     "out_reasons": ["hold"],
     "version": "1.4.1",
@@ -409,7 +419,15 @@ def test_a_plan_shows_every_instance_once(fleet, cli):
 
     for number in range(1, 5):
         assert result.out.count(f"web-0{number}:8080") == 1
-    for wanted in ("canary", "30s pause", "held", "max_unavailable_percent=50", "at most 1 of 3"):
+    for wanted in (
+        "canary",
+        "30s pause",
+        "held",
+        "max_unavailable_percent=50",
+        "at most 1 of 3",
+        "about 1m 35s",
+        "2 in fra",
+    ):
         assert wanted in result.out
     assert [request.method for request in fleet.requests] == ["POST"]
 
@@ -825,3 +843,82 @@ def test_settings_are_shown_as_they_stand_in_the_file(api, cli):
 
     assert "[engine]\nlease_s = 10.0\nparallel = -" in said
     assert "url = 'postgresql://rw:(hidden)@db/rw'" in said
+
+
+def test_what_an_action_would_do_is_asked_and_nothing_is_done(fleet, cli):
+    """The same figures as in the portal's dialog; a dry run sends nothing but a question."""
+    told = {
+        "action": "rollback",
+        "closed": "the deployment is over (success)",
+        "dangerous": True,
+        "title": "Roll back to 1.4.0?",
+        "sentences": ["3 targets leave 1.4.1."],
+    }
+    fleet.on("GET", "deployments/12/consequences/rollback", told)
+
+    result = cli("rollback", "12", "--to", "1.4.0", "--dry-run")
+
+    assert result.out.splitlines() == [told["title"], *told["sentences"], f"not open now: {told['closed']}"]
+    assert [request.method for request in fleet.requests] == ["GET"]
+    assert fleet.requests[0].url.params["version"] == "1.4.0"
+
+
+def test_two_releases_are_compared_and_what_is_the_same_is_left_out(fleet, cli):
+    rows = [
+        {"field": "group", "a": "shop-prod", "b": "shop-prod", "differs": False},
+        {"field": "failures", "a": {}, "b": {"health.timeout": 2}, "differs": True},
+    ]
+    fleet.on("GET", "deployments/compare", {"a": 11, "b": 12, "fields": rows})
+
+    result = cli("compare", "11", "12")
+
+    assert "2 health.timeout" in result.out
+    assert "group" not in result.out
+    assert "group" in cli("compare", "11", "12", "--all").out
+
+
+def test_a_search_names_what_it_finds(fleet, cli):
+    found = {
+        "deployments": [{"id": 12, "group": "shop-prod", "goal_version": "1.4.2"}],
+        "groups": [],
+        "servers": [{"name": "web-01", "address": "10.0.0.1", "site": "fra"}],
+        "packages": [],
+    }
+    fleet.on("GET", "search", found)
+
+    assert cli("search", "12").out.splitlines() == ["deployment 12  shop-prod 1.4.2", "server web-01  10.0.0.1 fra"]
+
+
+def test_an_archive_is_kept_only_if_it_is_what_was_signed(fleet, cli, tmp_path):
+    """Whatever came half or changed leaves no file behind."""
+    content = b"archive" * 1000
+    path = tmp_path / "shop.tar.zst"
+    package = {**PACKAGE, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    fleet.on("GET", "packages/shop/1.4.2", package)
+    fleet.on("GET", "packages/shop/1.4.2/archive", lambda _: httpx.Response(200, content=content[:-1]))
+
+    result = cli("package", "fetch", "shop", "1.4.2", "-o", path)
+    assert "does not match" in result.err
+    assert list(tmp_path.iterdir()) == []
+    fleet.on("GET", "packages/shop/1.4.2/archive", lambda _: httpx.Response(200, content=content))
+    assert cli("package", "fetch", "shop", "1.4.2", "-o", path).code == 0
+    assert path.read_bytes() == content
+
+
+def test_the_fleet_is_written_as_a_file(fleet, cli, tmp_path):
+    document = {"spec": {"apps": [{"name": "shop"}]}, "text": "apps:\n  - { name: shop }\n"}
+    fleet.on("GET", "spec", document)
+
+    assert cli("export", "--app", "shop").out == document["text"]
+    assert fleet.requests[-1].url.params["app"] == "shop"
+    cli("export", "-o", tmp_path / "fleet.yaml")
+    assert (tmp_path / "fleet.yaml").read_text() == document["text"]
+
+
+def test_an_export_of_the_audit_log_is_filtered_as_the_page_is(fleet, cli):
+    fleet.on("GET", "audit/export", lambda _: httpx.Response(200, content=b""))
+
+    cli("audit", "export", "--subject", "shop-prod", "--actor", "maria", "--since", "2026-01-31T08:00Z")
+
+    sent = fleet.requests[-1].url.params
+    assert (sent["subject"], sent["actor"], sent["since"]) == ("shop-prod", "maria", "2026-01-31T08:00Z")

@@ -48,9 +48,17 @@ _DONE = {
 }
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say in figures what it would do, and do nothing.")]
+
+
 def _register_plain(app: typer.Typer, verb: str, help_text: str) -> None:
-    def run(session: Session, deployment: DeploymentName, *, reason: Reason = "", key: Key = None) -> None:
-        _act(session, deployment, verb, key, reason=reason)
+    def run(
+        session: Session, deployment: DeploymentName, *, reason: Reason = "", dry_run: DryRun = False, key: Key = None
+    ) -> None:
+        if dry_run:
+            _foresee(session, deployment, verb)
+        else:
+            _act(session, deployment, verb, key, reason=reason)
 
     command(app, verb, help=help_text, rich_help_panel=PANEL)(run)
 
@@ -76,9 +84,13 @@ def retry(
         ),
     ] = None,
     reason: Reason = "",
+    dry_run: DryRun = False,
     key: Key = None,
 ) -> None:
     """Run the failed targets again; good ones are proven good and skipped."""
+    if dry_run:
+        _foresee(session, deployment, "retry", target=target, cause=cause)
+        return
     _act(session, deployment, "retry", key, reason=reason, targets=target or None, cause=cause)
 
 
@@ -97,9 +109,13 @@ def raise_limit(
     ],
     *,
     reason: Reason = "",
+    dry_run: DryRun = False,
     key: Key = None,
 ) -> None:
     """Let a larger share of the group be out of traffic."""
+    if dry_run:
+        _foresee(session, deployment, "raise_limit")
+        return
     _act(session, deployment, "raise_limit", key, reason=reason, max_unavailable_percent=percent)
 
 
@@ -112,6 +128,7 @@ def rollback(
         typer.Option(metavar="VERSION", help="Where to; by default the last good version.", show_default=False),
     ] = None,
     reason: Reason = "",
+    dry_run: DryRun = False,
     key: Key = None,
 ) -> None:
     """
@@ -119,6 +136,9 @@ def rollback(
 
     A release that is under way is given up first; the rollback follows as soon as nothing is in flight.
     """
+    if dry_run:
+        _foresee(session, deployment, "rollback", version=to)
+        return
     if is_id(deployment):
         _act(session, deployment, "rollback", key, reason=reason, version=to)
         return
@@ -134,6 +154,16 @@ def _act(session: Session, name: str, verb: str, key: str | None, **body: object
         "POST", "deployments", deployment_id, "actions", verb, key=key or new_key(), body=said
     )
     _tell(session, document, verb)
+
+
+def _foresee(session: Session, name: str, verb: str, **query: object) -> None:
+    deployment_id = find_deployment(session.client, name)
+    document = session.client.get("deployments", deployment_id, "consequences", verb, **query)
+    session.output.show(document)
+    for sentence in (document["title"], *document["sentences"]):
+        session.output.say(sentence)
+    if document["closed"]:
+        session.output.say(f"not open now: {document['closed']}")
 
 
 def _tell(session: Session, document: dict[str, Any], verb: str) -> None:

@@ -14,6 +14,15 @@ from rollwave.domain.errors import RollwaveError
 _PAUSE_S: Final = 2.0
 
 
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SUBJECT", help="A group, or the beginning of a subject such as package/shop.", show_default=False
+    ),
+]
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="By this one alone.", show_default=False)]
+
+
 class _Itself(typer.Typer):
     """A group that does something by itself where no command of its is named: a command without a name."""
 
@@ -65,10 +74,13 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="Where to; stdout by default.", show_default=False),
     ] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl or csv.")] = "jsonl",
+    subject: Subject = None,
+    actor: Actor = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="From this time on.", show_default=False)] = None,
 ) -> None:
-    """Write the whole audit log, the oldest entry first, as JSON lines or CSV."""
-    with session.client.stream("audit", "export", headers={}, form=form, since=since) as answer:
+    """Write the audit log, the oldest entry first, as JSON lines or CSV."""
+    query = {"subject": subject, "actor": actor, "since": since}
+    with session.client.stream("audit", "export", headers={}, form=form, **query) as answer:
         session.client.check(answer)
         with file.open("wb") if file else nullcontext(sys.stdout.buffer) as target:
             for chunk in answer.iter_bytes():
@@ -88,15 +100,8 @@ class AuditDamagedError(RollwaveError):
 def audit(
     session: Session,
     *,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SUBJECT",
-            help="A group, or a subject, up to a slash: deployment/12, package/shop.",
-            show_default=False,
-        ),
-    ] = None,
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="By this one alone.", show_default=False)] = None,
+    subject: Subject = None,
+    actor: Actor = None,
     since: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="From this time on, such as 2026-01-31T08:00Z.", show_default=False),

@@ -128,6 +128,20 @@ def _show_release(session: Session, deployment_id: int) -> None:
         for event in session.client.get("deployments", deployment_id, "events", limit=_EVENTS_LIMIT):
             stopwatch.note(event)
     session.output.show(document, render_release(release, frame_of(session.output.screen, laps=stopwatch)))
+    session.output.say(_outlook(document))
+
+
+def _outlook(document: dict[str, Any]) -> str:
+    """Return what the health gate says, the pace and the time left, as far as they are known."""
+    from rollwave.cli.times import format_duration  # noqa: PLC0415
+
+    gate = document["gate"]
+    said = [f"health gate: {gate['word'].lower()}" + (f", {gate['detail']}" if gate["detail"] else "")]
+    if document["per_minute"] is not None:
+        said.append(f"{document['per_minute']:g} targets a minute")
+    if document["eta_s"] is not None:
+        said.append(f"about {format_duration(document['eta_s'])} left")
+    return "; ".join(said)
 
 
 def show_list(session: Session, listing: Listing, **query: object) -> None:

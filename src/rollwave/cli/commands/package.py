@@ -26,10 +26,11 @@ KeyFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    package = typer.Typer(help="Packages: push, list, show, and the keys that sign them.", no_args_is_help=True)
+    package = typer.Typer(help="Packages: push, list, show, fetch, and the keys that sign them.", no_args_is_help=True)
     command(package)(push)
     command(package, "list")(list_packages)
     command(package)(show)
+    command(package)(fetch)
     command(package)(keygen)
     app.add_typer(package, name="package", rich_help_panel="Release")
 
@@ -96,6 +97,52 @@ def show(
 ) -> None:
     """Show one package: what is in it, where it comes from, who signed it."""
     show_package(session, app, version)
+
+
+def fetch(
+    session: Session,
+    app: Annotated[str, typer.Argument(metavar="APP", help="Name of the app.", show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="One of its versions.", show_default=False)],
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; APP-VERSION.tar.zst by default.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Download the archive of a package; it is what was signed, or nothing is left of it."""
+    import hashlib  # noqa: PLC0415  # only who fetches needs it
+
+    from rollwave.cli.times import format_size  # noqa: PLC0415
+    from rollwave.packages.errors import ChecksumMismatchError  # noqa: PLC0415
+
+    document = session.client.get("packages", app, version)
+    path = file or Path(f"{app}-{version}.tar.zst")
+    aside = path.with_name(f"{path.name}.part")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with (
+            session.client.stream("packages", app, version, "archive", headers={}) as answer,
+            aside.open("wb") as target,
+        ):
+            session.client.check(answer)
+            for chunk in answer.iter_bytes():
+                target.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+        if digest.hexdigest() != document["sha256"]:
+            raise ChecksumMismatchError(
+                stated_sha256=document["sha256"],
+                found_sha256=digest.hexdigest(),
+                stated_size=document["size"],
+                found_size=size,
+            )
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    session.output.show({"path": str(path), "sha256": document["sha256"], "size": size})
+    session.output.say(f"{app} {version}: {path}, {format_size(size)}, sha256 {document['sha256'][:12]}")
 
 
 def keygen(

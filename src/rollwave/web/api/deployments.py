@@ -13,7 +13,7 @@ from rollwave.domain import errors
 from rollwave.domain.actions import open_actions
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Approve
-from rollwave.domain.model import Kind, Standing, Target
+from rollwave.domain.model import Kind, Standing, State, Target
 from rollwave.domain.status import Status, summarize
 from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web import commands
@@ -23,7 +23,9 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found, value_of
 from rollwave.web.context import services
 from rollwave.web.fields import Flag, Input, Rule, Settings, Version, as_json, one_of, whole
-from rollwave.web.language import language_asked
+from rollwave.web.language import in_language, language_asked
+from rollwave.web.live.outlook import outlook
+from rollwave.web.portal.gate import gate
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
 from rollwave.words.language import Language
 from rollwave.words.standing import status_sentence
@@ -91,6 +93,15 @@ class DeploymentBrief(Output):
     seq: int = Field(description="Number of its newest event.")
 
 
+class GateOut(Output):
+    """What verify, bake and brake say now."""
+
+    word: str
+    tone: str = Field(description="good, wait, bad or none.")
+    detail: str
+    until: Time | None = Field(description="When what is waited for ends.")
+
+
 class DeploymentOut(DeploymentBrief):
     """A deployment with all that a person needs to decide what to do."""
 
@@ -101,6 +112,9 @@ class DeploymentOut(DeploymentBrief):
     budget: BudgetOut
     batches: list[BatchOut]
     bake_due_at: Time | None
+    gate: GateOut
+    per_minute: float | None = Field(description="Targets settled a minute of work; null before enough were.")
+    eta_s: int | None = Field(description="Seconds left at this pace, pauses included; null while nobody can say.")
     available_actions: list[str]
 
 
@@ -288,6 +302,7 @@ def detail(deployment_id: int, language: Language = Language.ENGLISH) -> Deploym
     deployment = state.deployment
     summary = summarize(state)
     budget = budget_of(state)
+    per_minute, eta_s = outlook(state, services().clock.now())
     return DeploymentOut(
         **_brief(row) | {"phase": deployment.phase.value},
         status=summary.status.value,
@@ -309,8 +324,17 @@ def detail(deployment_id: int, language: Language = Language.ENGLISH) -> Deploym
             for batch in deployment.batches
         ],
         bake_due_at=deployment.bake_due_at,
+        gate=_gate(state, language),
+        per_minute=per_minute,
+        eta_s=eta_s,
         available_actions=[action.value for action in open_actions(state)],
     )
+
+
+def _gate(state: State, language: Language) -> GateOut:
+    with in_language(language):
+        told = gate(state)
+        return GateOut(word=told.word, tone=told.tone, detail=told.detail, until=told.until)
 
 
 def counts_of(targets: Iterable[Target]) -> dict[str, int]:

@@ -11,6 +11,16 @@ from rollwave.domain.traffic import wants_traffic
 from rollwave.store import rows
 from rollwave.store.dialect import fetch_packed, packed
 from rollwave.web.api.output import Output
+from rollwave.web.portal.flags import raised
+
+
+class RaisedOut(Output):
+    """Who raised a flag."""
+
+    flag: str = Field(description="hold, offline, failed or deploying.")
+    actor: str = Field(description="The person; empty where it was a deployment.")
+    reason: str
+    deployment: int | None = Field(description="The deployment that left it out, or has it out now.")
 
 
 class InstanceOut(Output):
@@ -32,6 +42,7 @@ class InstanceOut(Output):
     in_traffic: bool = Field(description="Whether its flags want it in traffic, and no worker has it out.")
     out_reasons: list[str] = Field(description="Why it is not: hold, failed, new, offline, deploying.")
     version: str | None = Field(description="Version of the process that was last proven to run.")
+    raised: list[RaisedOut] = Field(default_factory=list, description="Who raised its flags, as far as that is known.")
 
 
 class _Row(Struct, frozen=True, array_like=True):
@@ -62,23 +73,23 @@ _MOVING: Final = f"FROM {rows.MOVING} JOIN store_instance i ON i.id = t.instance
 
 
 def everywhere() -> list[InstanceOut]:
-    """Return all instances; one query, as all of these."""
+    """Return all instances, without who raised their flags; one query."""
     return _shown_all(f"{_INSTANCES} ORDER BY i.id")
 
 
 def of_group(group_id: int) -> list[InstanceOut]:
     """Return a group's instances."""
-    return _shown_all(f"{_INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id)
+    return _with_flags(_shown_all(f"{_INSTANCES} WHERE i.group_id = %s ORDER BY i.id", group_id))
 
 
 def on_server(server_id: int) -> list[InstanceOut]:
     """Return the instances on a server, of all groups."""
-    return _shown_all(f"{_INSTANCES} WHERE i.server_id = %s ORDER BY g.name, i.port", server_id)
+    return _with_flags(_shown_all(f"{_INSTANCES} WHERE i.server_id = %s ORDER BY g.name, i.port", server_id))
 
 
 def one(instance_id: int) -> InstanceOut:
     """Return an instance that there is."""
-    return _shown_all(f"{_INSTANCES} WHERE i.id = %s", instance_id)[0]
+    return _with_flags(_shown_all(f"{_INSTANCES} WHERE i.id = %s", instance_id))[0]
 
 
 def moving_targets(group_id: int) -> dict[int, Target]:
@@ -89,6 +100,13 @@ def moving_targets(group_id: int) -> dict[int, Target]:
 def is_in_traffic(instance: Instance, moving: Target | None) -> bool:
     """Return whether an instance takes requests for sure; *moving* as `moving_targets` returns it."""
     return wants_traffic(instance, moving) is True
+
+
+def _with_flags(found: list[InstanceOut]) -> list[InstanceOut]:
+    known = raised(found)
+    for one in found:
+        one.raised = [RaisedOut.model_validate(flag) for flag in known[one.name]]
+    return found
 
 
 def _shown_all(rest: str, *parameters: int) -> list[InstanceOut]:

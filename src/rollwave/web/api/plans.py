@@ -1,5 +1,6 @@
 """Plans: the exact batches of a deployment before anything is recorded."""
 
+from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest
@@ -20,6 +21,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output
 from rollwave.web.context import services
 from rollwave.web.fields import as_json
+from rollwave.web.portal.estimate import release_seconds, target_seconds
 
 router = Router(tags=["releases"])
 
@@ -31,6 +33,7 @@ class PlannedBatch(Output):
     canary: bool
     pause_s: int = Field(description="Wait before it.")
     instances: list[str]
+    sites: dict[str, int] = Field(description="How many of them stand where.")
 
 
 class Excluded(Output):
@@ -55,6 +58,10 @@ class PlanOut(Output):
     canaries: list[str]
     batches: list[PlannedBatch]
     excluded: list[Excluded]
+    sites: dict[str, int] = Field(description="How many instances of it stand where.")
+    eta_s: float | None = Field(
+        description="Seconds, at the pace of the last good release, pauses included; null where there was none."
+    )
     active_deployment: int | None = Field(description="This one has to end first.")
 
 
@@ -97,9 +104,11 @@ def _shown(planned: Planned) -> PlanOut:
             canary=batch.canary,
             pause_s=int(pause_before(state, batch).total_seconds()),
             instances=[instances[one].name for one in instance_ids],
+            sites=Counter(instances[one].site for one in instance_ids),
         )
         for batch, instance_ids in zip(state.deployment.batches, planned.batches, strict=True)
     ]
+    each = target_seconds(planned.group)
     return PlanOut(
         group=planned.group,
         app=fleet.app,
@@ -117,6 +126,8 @@ def _shown(planned: Planned) -> PlanOut:
             for instance in fleet.instances
             if instance.id not in state.targets
         ],
+        sites=sum((Counter(batch.sites) for batch in batches), Counter()),
+        eta_s=None if each is None else release_seconds(batches, each=each, bake_min_s=planned.config.bake_min_s),
         active_deployment=fleet.active[0] if fleet.active else None,
     )
 

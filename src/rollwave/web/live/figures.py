@@ -117,7 +117,7 @@ def figures(census: Census, ground: Ground, pace: Pace, *, stamp: int) -> Figure
         limit=ground.limit,
         failed=max(0, ground.failed_besides + _sum(total, FAILURES)),
         per_minute=None if per_minute is None else round(per_minute, 1),
-        eta_s=_eta_s(ground, pace, total),
+        eta_s=eta_s(ground, pace, total),
         status=ground.status,
         stamp=stamp,
     )
@@ -128,7 +128,8 @@ def is_working(total: Counter[Cell]) -> bool:
     return _sum(total, IN_FLIGHT) > 0
 
 
-def _eta_s(ground: Ground, pace: Pace, total: Counter[Cell]) -> int | None:
+def eta_s(ground: Ground, pace: Pace, total: Counter[Cell]) -> int | None:
+    """Return the seconds until the end at this pace, pauses included; None while nothing moves or no pace is known."""
     if ground.status != Status.RUNNING.value:
         return None
     work_s = pace.seconds_for(_sum(total, REST))

@@ -85,8 +85,13 @@ class NewToken(forms.Form):
 
     name = forms.CharField(label=_("Name"), max_length=100, validators=[_NAME])
     days = forms.ChoiceField(label=_("Expires after"), choices=_DAYS, initial="90", required=False)
+    until = forms.DateTimeField(label=_("Or exactly at (UTC)"), required=False)
+    owner = forms.CharField(label=_("Owner"), max_length=150, required=False)
 
     def expires_at(self, now: datetime) -> datetime | None:
-        """Return when it ends."""
+        """Return when it ends: at the moment that is named, else after so many days."""
+        if self.cleaned_data["until"] is not None:
+            until: datetime = self.cleaned_data["until"]
+            return until
         days = self.cleaned_data["days"]
         return now + timedelta(days=int(days)) if days else None

@@ -46,16 +46,17 @@ def offered(state: State, action: Action, sent: QueryDict) -> dict[str, Any]:
     return {}
 
 
-def said(state: State, action: Action, sent: QueryDict) -> Consequences:
+def said(
+    state: State, action: Action, *, version: str = "", names: Sequence[str] = (), cause: str = ""
+) -> Consequences:
     """Return what an action would do with what was chosen; a version that there is not counts as none."""
-    version, names = chosen(sent)
     if action is Action.ROLLBACK:
         versions = [one for one, _is_usual in _versions(state)]
         wanted = version if version in versions else next(iter(versions), "")
         previous = state.deployment.previous
         if wanted and not (previous and previous.version == wanted):
             return _to(state, wanted)
-    return consequences(state, action, cause=sent.get("cause", ""), only=names)
+    return consequences(state, action, cause=cause, only=names)
 
 
 def _to(state: State, version: str) -> Consequences:
@@ -78,12 +79,13 @@ def _to(state: State, version: str) -> Consequences:
 def _versions(state: State) -> Sequence[tuple[str, bool]]:
     """Return the versions to which a rollback may go, the usual one first; whether it is that."""
     goal, previous = state.deployment.goal.version, state.deployment.previous
-    rows = Package.objects.filter(app__name=_app(state)).exclude(version=goal).values_list("version", flat=True)
+    rows = Package.objects.filter(app__name=app_of(state)).exclude(version=goal).values_list("version", flat=True)
     usual = [previous.version] if previous else []
     others = [one for one in rows[:_VERSIONS] if one not in usual]
     return [*((one, True) for one in usual), *((one, False) for one in others)]
 
 
-def _app(state: State) -> str:
+def app_of(state: State) -> str:
+    """Return the app that is released."""
     name: str = Package.objects.values_list("app__name", flat=True).get(pk=state.deployment.goal.id)
     return name

@@ -21,11 +21,13 @@ class Raised(Struct, frozen=True, kw_only=True):
     Who raised a flag, and why.
 
     Attributes:
+        flag: hold, offline, failed or deploying.
         actor: The person; empty where it was a release.
         reason: What they said.
         deployment: The release.
     """
 
+    flag: str
     actor: str = ""
     reason: str = ""
     deployment: int | None = None
@@ -44,13 +46,13 @@ def raised(instances: Sequence[InstanceOut]) -> Mapping[str, list[Raised]]:
     offline = _offline({one.server for one in instances if one.offline})
     found: dict[str, list[Raised]] = {}
     for one in instances:
-        flags = [Raised(actor=one.hold_by, reason=one.hold_reason)] if one.hold else []
+        flags = [Raised(flag="hold", actor=one.hold_by, reason=one.hold_reason)] if one.hold else []
         if one.offline and one.server in offline:
             flags.append(offline[one.server])
         if one.failed and one.name in failed:
-            flags.append(Raised(deployment=failed[one.name]))
+            flags.append(Raised(flag="failed", deployment=failed[one.name]))
         elif "deploying" in one.out_reasons and one.group in active:
-            flags.append(Raised(deployment=active[one.group]))
+            flags.append(Raised(flag="deploying", deployment=active[one.group]))
         found[one.name] = flags
     return found
 
@@ -63,4 +65,4 @@ def _failed(groups: set[str]) -> Mapping[str, int]:
 
 def _offline(servers: set[str]) -> Mapping[str, Raised]:
     rows = AuditEntry.objects.filter(action="offline", subject__in=servers).order_by("seq")
-    return {row.subject: Raised(actor=row.actor, reason=row.reason) for row in rows}
+    return {row.subject: Raised(flag="offline", actor=row.actor, reason=row.reason) for row in rows}

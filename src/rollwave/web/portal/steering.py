@@ -161,10 +161,11 @@ def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -
     action = _action(verb)
     sent = request.POST or request.GET
     cause = sent.get("cause", "")
+    version, names = choices.chosen(sent)
     context: dict[str, Any] = {
         "id": state.deployment.id,
         "verb": verb,
-        "said": choices.said(state, action, sent),
+        "said": choices.said(state, action, version=version, names=names, cause=cause),
         "group": state.deployment.group,
         "cause": cause,
         "reason": sent.get("reason", ""),
