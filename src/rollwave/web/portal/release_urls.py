@@ -16,8 +16,8 @@ urlpatterns = [
     path("/table", release.table, name="release_table"),
     path("/targets/<int:position>", release.target, name="release_target"),
     # Whoever may approve need not be one who may operate.
-    path("/ask/approve", steering.ask_approval),
-    path("/actions/approve", steering.approve),
+    path("/ask/approve", steering.ask_approval, name="release_ask_approval"),
+    path("/actions/approve", steering.approve, name="release_approve"),
     path("/ask/<str:verb>", steering.ask, name="release_ask"),
     path("/actions/<str:verb>", steering.act, name="release_act"),
 ]
