@@ -162,7 +162,7 @@ class Deployment(models.Model):
     seq = models.PositiveBigIntegerField(default=0)
     actor = models.CharField(max_length=150)
     reason = models.TextField(blank=True, default="")
-    approved_by = models.CharField(max_length=150, blank=True, default="")
+    approved_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
 
@@ -278,15 +278,17 @@ class AuditEntry(models.Model):
     seq = models.PositiveBigIntegerField(unique=True, help_text="Place in the chain, from 1 and without a gap.")
     at = models.DateTimeField()
     actor = models.CharField(max_length=150)
-    token = models.CharField(max_length=150, blank=True, default="", help_text="The token that was used, if any.")
+    token = models.CharField(
+        max_length=150, blank=True, default="", db_default="", help_text="The token that was used."
+    )
     action = models.CharField(max_length=60)
     subject = models.CharField(max_length=300)
-    app = models.CharField(max_length=63, blank=True, default="", db_index=True)
-    environment = models.CharField(max_length=63, blank=True, default="")
-    group = models.CharField(max_length=63, blank=True, default="", db_index=True)
-    address = models.CharField(max_length=64, blank=True, default="")
-    agent = models.CharField(max_length=200, blank=True, default="")
-    request_id = models.CharField(max_length=64, blank=True, default="")
+    app = models.CharField(max_length=63, blank=True, default="", db_default="", db_index=True)
+    environment = models.CharField(max_length=63, blank=True, default="", db_default="")
+    group = models.CharField(max_length=63, blank=True, default="", db_default="", db_index=True)
+    address = models.CharField(max_length=64, blank=True, default="", db_default="")
+    agent = models.CharField(max_length=200, blank=True, default="", db_default="")
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="")
     data = models.JSONField(default=dict)
     code = models.CharField(max_length=64)
@@ -302,8 +304,8 @@ class AuditHead(models.Model):
     """The end of the audit chain, sealed: an entry that is missing there is missed."""
 
     seq = models.PositiveBigIntegerField(default=0)
-    code = models.CharField(max_length=64, blank=True, default="")
-    seal = models.CharField(max_length=64, blank=True, default="")
+    code = models.CharField(max_length=64, blank=True, default="", db_default="")
+    seal = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     def __str__(self) -> str:
         return f"{self.seq} {self.code}"

@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from rollwave.domain.config import DeploymentConfig
-from rollwave.domain.model import Kind
+from rollwave.domain.model import Kind, Phase
 from rollwave.engine.effects import Effects
 from rollwave.engine.service import Engine
 from rollwave.ports.executor import HostVerb
+from rollwave.ports.telemetry import UNHEARD
 from rollwave.queue.embedded import EmbeddedQueue
 from rollwave.testing.fake_balancer import FakeBalancer
 from rollwave.testing.fake_executor import FakeExecutor
@@ -17,7 +18,11 @@ from rollwave.testing.simulation.loop import SimClock, VirtualLoop
 from tests.contract.store.worlds import MemoryWorld
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rollwave.domain.model import PackageRef
     from rollwave.ports.telemetry import Telemetry
+    from tests.contract.store.worlds import World
 
 INSTALL_S = 3.0
 VERIFY_S = 20.0
@@ -37,12 +42,15 @@ class Scene:
     A group of four, at most two of them at a time; installing takes 3 s and verifying 20.
 
     Closed with its loop: a test runs one story.
+
+    Args:
+        world: Where all of it is; in memory by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World | None = None) -> None:
         self.loop = VirtualLoop()
         self.clock = SimClock(self.loop)
-        self.world = MemoryWorld()
+        self.world = world or MemoryWorld()
         self.world.add_group("shop")
         self.ids = [self.world.add_instance("shop", f"s{number}") for number in range(4)]
         self.goal = self.world.add_package("2.0")
@@ -88,6 +96,28 @@ class Scene:
                 task.cancel()
             self.loop.run_until_complete(_a_turn())
             self.loop.close()
+
+    def releases(self, following: PackageRef, *, between: Callable[[], None]) -> list[Phase]:
+        """Run an engine for a release and *following*; and *between* midway in the first. Return how they ended."""
+        ended = []
+
+        async def story() -> None:
+            engine = self.engine(UNHEARD)
+            running = asyncio.ensure_future(engine.run())
+            await asyncio.sleep(0)
+            first = self.create(engine)
+            await asyncio.sleep(VERIFY_S)
+            assert self.world.store.load(first).state.deployment.phase is Phase.ROLLING_OUT
+            between()
+            await asyncio.sleep(200)
+            self.goal = following
+            second = self.create(engine)
+            await asyncio.sleep(200)
+            ended.extend(self.world.store.load(one).state.deployment.phase for one in (first, second))
+            running.cancel()
+
+        self.run(story())
+        return ended
 
     def release(self, telemetry: Telemetry) -> int:
         """Create a deployment and run an engine for 200 s; return its id."""

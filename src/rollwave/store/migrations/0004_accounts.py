@@ -30,10 +30,13 @@ def keep_tokens_as_they_were(apps: Any, _schema_editor: Any) -> None:
 
 
 def short(length: int, **options: Any) -> Any:
-    return models.CharField(max_length=length, blank=True, default="", **options)
+    # The database fills it, too: a process that does not know the column yet goes on inserting rows.
+    return models.CharField(max_length=length, blank=True, default="", db_default="", **options)
 
 
 class Migration(migrations.Migration):
+    contracts = "Who appends to the audit log has to know its chain; nothing was released before it had one."
+
     dependencies = [
         ("store", "0003_hot_tables"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
@@ -125,7 +128,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(name="auditentry", options={"ordering": ["-seq"]}),
         migrations.AddField("auditentry", "seq", models.PositiveBigIntegerField(null=True)),
-        migrations.AddField("auditentry", "token", short(150, help_text="The token that was used, if any.")),
+        migrations.AddField("auditentry", "token", short(150, help_text="The token that was used.")),
         migrations.AddField("auditentry", "app", short(63, db_index=True)),
         migrations.AddField("auditentry", "environment", short(63)),
         migrations.AddField("auditentry", "group", short(63, db_index=True)),
