@@ -17,7 +17,7 @@ _PAUSE_S: Final = 2.0
 Subject = Annotated[
     str | None,
     typer.Option(
-        metavar="SUBJECT", help="A group, or the beginning of a subject such as package/shop.", show_default=False
+        metavar="SUBJECT", help="A group, or a subject, up to a slash: deployment/12, package/shop.", show_default=False
     ),
 ]
 Actor = Annotated[str | None, typer.Option(metavar="NAME", help="By this one alone.", show_default=False)]
