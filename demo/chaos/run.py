@@ -79,9 +79,10 @@ class Run:
         lab: Where; it runs.
         seed: What faults are picked by.
         say: Told one line per release, for a person.
+        findings: What came of it is put there.
     """
 
-    def __init__(self, lab: ChaosLab, *, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, lab: ChaosLab, *, seed: int, say: Callable[[str], None], findings: Findings) -> None:
         self._lab = lab
         self._say = say
         self._chance = random.Random(seed)
@@ -90,7 +91,7 @@ class Run:
         self._laws = Laws(lab, self._windows)
         self._watch = Watch(limit=LIMIT)
         self._told = 0
-        self.findings = Findings()
+        self.findings = findings
 
     def play(self, releases: int) -> None:
         """Carry out *releases*, after a first one in quiet."""
