@@ -27,11 +27,11 @@ class Servers:
         self.site = site
         self._sshds: dict[str, Sshd] = {}
 
-    def place(self, host: Host) -> Host:
-        """Return *host* at an address of its own, where an sshd answers."""
+    def place(self, host: Host, *, user: str | None = None) -> Host:
+        """Return *host* at an address of its own, where an sshd answers, and lets *user* in where it is not we."""
         number = len(self._sshds) + 2
         address = f"127.1.{number // 250}.{number % 250 + 1}"
-        sshd = self.site.server(address)
+        sshd = self.site.server(address, **({} if user is None else self.site.settings_for(user)))
         sshd.start()
         self._sshds[address] = sshd
         return replace(host, address=address)
@@ -55,8 +55,16 @@ def open_servers(folder: Path) -> Iterator[Servers]:
 
 
 class SshWorld(LocalWorld):
-    def __init__(self, fleet: Fleet, servers: Servers) -> None:
+    """
+    Args:
+        fleet: The instances.
+        servers: Their sshds.
+        user: The account there; ours where None. Another one has a key that it may use, and no home.
+    """
+
+    def __init__(self, fleet: Fleet, servers: Servers, *, user: str | None = None) -> None:
         self.servers = servers
+        self._user = user
         self._executors: list[SshExecutor] = []
         super().__init__(fleet)
 
@@ -66,7 +74,7 @@ class SshWorld(LocalWorld):
             "driver": driver_source(),
             "porter": porter_source(),
             "trusted_keys": {public.key_id: public.pem},
-            "access": self.servers.site.access(),
+            "access": self.servers.site.access(**({} if self._user is None else {"user": self._user})),
             "python": "/usr/bin/python3",
             "patience": BRISK,
         }
@@ -74,7 +82,7 @@ class SshWorld(LocalWorld):
         return self._executors[-1]
 
     def host(self) -> Host:
-        return self.servers.place(super().host())
+        return self.servers.place(super().host(), user=self._user)
 
     def take_down(self, host: Host) -> None:
         self.servers.of(host).kill()

@@ -70,6 +70,12 @@ class Site:
         own = {"port": self.port, "identity": self.identity, "known_hosts": self.known_hosts, "connect_timeout_s": 10}
         return SshAccess(**(own | other))
 
+    def settings_for(self, user: str) -> dict[str, str]:
+        """Return the settings of an sshd that lets *user* in, with our key and what docs/ssh.md has before it."""
+        keys = self.folder / "authorized_keys.restricted"
+        keys.write_text("restrict " + (self.folder / "authorized_keys").read_text())
+        return {"AllowUsers": user, "AuthorizedKeysFile": str(keys)}
+
     def server(self, address: str, **options: str) -> Sshd:
         return Sshd(self, address, **options)
 
