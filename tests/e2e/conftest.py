@@ -8,5 +8,8 @@ if TYPE_CHECKING:
     import pytest
 
 
+LONGEST = ("test_crash.py", "test_contracts.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name != "test_crash.py")
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

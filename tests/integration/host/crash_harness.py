@@ -1,7 +1,8 @@
 """
 Runs the driver in this process's children and kills one at the n-th step that changes the disk or starts a program.
 
-The driver's code is untouched: its steps are counted where they leave Python, in functions of `os` and `subprocess`.
+The driver's code is untouched but for `detach`, so that one process does the carrier's part and the worker's: its steps
+are counted where they leave Python, in functions of `os` and `subprocess` and in the built-in `open`.
 One line of JSON on stdin per run, one on stdout per answer. Forking is what makes hundreds of kills affordable.
 """
 
@@ -29,7 +30,8 @@ class Counter:
         self.count = 0
         self.trace = []
 
-    def install(self):
+    def install(self, driver):
+        driver.open = self.counted_file(open)
         for name in COUNTED:
             setattr(os, name, self.counted(name, getattr(os, name)))
         os.open = self.counted_open(os.open)
@@ -58,6 +60,14 @@ class Counter:
             if flags & WRITING and not self.torn:
                 self.step("open", path)
             return function(path, flags, *args, **kwargs)
+
+        return wrapper
+
+    def counted_file(self, function):
+        def wrapper(path, mode="r", *args, **kwargs):
+            if set(mode) & set("wax+") and not self.torn:
+                self.step("open", path)
+            return function(path, mode, *args, **kwargs)
 
         return wrapper
 
@@ -107,7 +117,7 @@ def run(driver, order):
         try:
             counter = Counter(order["kill_at"], order["torn"])
             command = driver.parse_command(order["argv"])
-            counter.install()
+            counter.install(driver)
             report = driver.answer(command)
             with os.fdopen(writer, "w") as file:
                 json.dump({"report": report, "trace": counter.trace}, file)
