@@ -139,3 +139,29 @@ def test_no_secret_is_on_the_page_of_settings(portal: Portal, page: Page):
 
     expect(page.get_by_text("[engine]")).to_be_visible()
     assert portal.seed.http.get("/settings").json()["tables"]["engine"]["lease_s"] == 10.0
+
+
+def test_moments_are_told_and_asked_for_in_the_zone_of_whoever_looks(portal: Portal):
+    """In sentences and in fields; to the server they go in UTC. Whoever runs no scripts is told that it is UTC."""
+    context = portal.member(timezone_id="Asia/Shanghai")
+    page = context.new_page()
+    page.goto("/audit")
+    page.get_by_label("Since", exact=True).fill("2026-01-31T14:00")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url(re.compile("since=2026-01-31T06%3A00%3A00"))
+    expect(page.get_by_label("Since", exact=True)).to_have_value("2026-01-31T14:00")
+    page.goto(f"/deployments/{portal.releases['moving']}")
+    page.locator("#release-side summary").click()
+    told = page.locator("#release-side .timeline li", has_text="the bake lasts at least until")
+    moment = told.locator("p local-time")
+    utc = moment.get_attribute("datetime")
+    assert utc
+    hour = (int(utc[11:13]) + 8) % 24
+    expect(moment).to_have_text(re.compile(rf"{hour:02}:{utc[14:19]}$"))
+    expect(told).not_to_contain_text("UTC")
+    context.close()
+    plain = portal.member(java_script_enabled=False)
+    page = plain.new_page()
+    page.goto("/audit")
+    expect(page.get_by_label("Since (UTC)")).to_be_visible()
+    plain.close()

@@ -165,6 +165,25 @@ def test_live_data_keeps_to_its_protocol_and_to_those_who_may(portal: Portal):
     assert viewer.get(f"{release}/ask/abort").status == 403
 
 
+def test_the_card_of_a_target_that_is_tried_again_renews_itself(portal: Portal, group: str, page: Page):
+    """Its cell has one color from the first stage to the last; the card goes through all of them while it is open."""
+    portal.seed.push("shop", "7.2.0")  # it comes up nowhere
+    config = {"canary_count": 0, "max_unavailable_percent": 50, "startup_timeout_s": 4}
+    number = portal.seed.begin(group, "7.2.0", config=config)
+    portal.seed.until(number, lambda seen: seen["status"] == "braked" and not seen["counts"].get("in_flight"))
+    page.goto(f"/deployments/{number}")
+    expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+    page.keyboard.press("f")
+    page.keyboard.press("Enter")
+    card = page.locator("#target-card")
+    expect(card.locator(".target-facts")).to_contain_text("Attempt 1", timeout=PATIENCE_MS)
+    portal.seed.post(f"/deployments/{number}/actions/retry", {})
+
+    expect(card.locator(".target-facts")).to_contain_text("Attempt 2", timeout=PATIENCE_MS)
+    for standing in ("now", "failed"):
+        expect(card.locator(f".stages .{standing}", has_text="verify")).to_have_count(1, timeout=PATIENCE_MS)
+
+
 def test_arrows_move_from_target_to_target(portal: Portal, page: Page):
     """Right to the next batch and left back again; each is told, and Enter opens the card of the last one."""
     page.goto(f"/deployments/{portal.releases['braked']}")

@@ -40,7 +40,8 @@ def clients(served: Served) -> Iterator[dict[tuple[str, str], httpx.Client]]:
     admin = httpx.Client(base_url=served.endpoint, headers={"Authorization": f"Bearer {served.token}"}, timeout=60)
     for role in Role:
         name = f"walk-{role.value}-{os.getpid()}-{next(_numbers)}"
-        token = admin.post("/api/v1/tokens", json={"name": name, "roles": [role.value]}).json()["token"]
+        made_token = admin.post("/api/v1/tokens", json={"name": f"{name}-token", "roles": [role.value]})
+        token = made_token.json()["token"]
         made[role.value, "token"] = httpx.Client(
             base_url=served.endpoint, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )

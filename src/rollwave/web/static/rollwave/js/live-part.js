@@ -1,3 +1,5 @@
+const SCROLLED = ".table-wrap, .log";
+
 /**
  * Keep parts that renew themselves (the tag `live`, polled by htmx) from disturbing whoever uses them.
  *
@@ -137,7 +139,7 @@ function isChanged(field) {
 }
 
 /**
- * Put the focus back to the button or link that had it, and tables to where they were scrolled.
+ * Put the focus back to the button or link that had it, and tables and logs to where they were scrolled.
  *
  * @param {Document} page
  * @param {string} id of the part that is about to be replaced
@@ -146,16 +148,14 @@ export function keepPlace(page, id) {
     const part = page.getElementById(id);
     const focused = part?.contains(page.activeElement) ? page.activeElement : null;
     const name = focused && nameOf(focused);
-    const scrolled = [...(part?.querySelectorAll(".table-wrap") ?? [])].map((one) => one.scrollLeft);
+    const scrolled = [...(part?.querySelectorAll(SCROLLED) ?? [])].map((one) => [one.scrollLeft, one.scrollTop]);
 
     page.addEventListener(
         "htmx:afterSettle",
         () => {
             const now = page.getElementById(id);
 
-            now?.querySelectorAll(".table-wrap").forEach((one, index) => {
-                one.scrollLeft = scrolled[index] ?? 0;
-            });
+            now?.querySelectorAll(SCROLLED).forEach((one, index) => one.scrollTo(scrolled[index]?.[0] ?? 0, scrolled[index]?.[1] ?? 0));
 
             const again = name && [...(now?.querySelectorAll("a, button, summary, [tabindex]") ?? [])].find((one) => nameOf(one) === name);
 

@@ -7,10 +7,11 @@ import { Ribbon } from "./ribbon.js";
 import "./target-grid.js";
 import { Tip } from "./tip.js";
 
-/** Between two looks at the figures, at the parts that the server makes (a crowd is spread over half as much), and at the table. */
+/** Between two looks at the figures, at the parts that the server makes (a crowd is spread over half as much), at the table and at a card. */
 const FIGURES_MS = 500;
 const PANELS_MS = 1_500;
 const TABLE_MS = 2_000;
+const CARD_MS = 1_000;
 
 class ReleasePage extends HTMLElement {
     #picked = -1;
@@ -18,6 +19,8 @@ class ReleasePage extends HTMLElement {
     #isDue = false;
     #isAsked = false;
     #cardIsOld = false;
+    #cardSince = 0;
+    #cardText = "";
     #tableIsOld = false;
     #tableSince = 0;
 
@@ -40,6 +43,7 @@ class ReleasePage extends HTMLElement {
         this.grid.addEventListener("focus-target", (event) => this.#say(detail(event)));
         this.addEventListener("click", (event) => this.#onClick(event));
         document.addEventListener("keydown", (event) => this.#onKey(event));
+        document.body.addEventListener("htmx:beforeSwap", (event) => this.#beforeSwap(/** @type {CustomEvent} */ (event)));
         document.body.addEventListener("htmx:afterSwap", () => this.#afterSwap());
         document.body.addEventListener("release-acted", () => this.#acted());
 
@@ -95,12 +99,27 @@ class ReleasePage extends HTMLElement {
         if (this.#isDue) {
             this.#draw();
         }
-        if (this.#cardIsOld) {
-            this.#cardIsOld = false;
+        if (this.#cardIsOld || this.#cardMoves()) {
             this.#loadCard();
         }
 
         this.#renewTable();
+    }
+
+    /** Whether more may happen to the target whose card is open than its cell tells: a retry is of one color all along. */
+    #cardMoves() {
+        const moves = this.#picked >= 0 && document.querySelector("#target-card .stages :is(.now, .unknown)");
+
+        return moves && !document.hidden && performance.now() - this.#cardSince > CARD_MS;
+    }
+
+    /** @param {CustomEvent} event of an answer on its way into the page: a card that is as it was is not read anew */
+    #beforeSwap({ detail }) {
+        if (detail.target?.id === "target-card") {
+            detail.shouldSwap = detail.shouldSwap && detail.serverResponse !== this.#cardText;
+            this.#cardText = detail.serverResponse;
+            keepPlace(document, "target-card");
+        }
     }
 
     /** Bring the table up to date while it is looked at, on the page of it that is shown. */
@@ -158,6 +177,9 @@ class ReleasePage extends HTMLElement {
     }
 
     #loadCard() {
+        this.#cardIsOld = false;
+        this.#cardSince = performance.now();
+
         if (this.#picked >= 0) {
             htmx().ajax("GET", `${this.url}/targets/${this.#picked}`, { target: "#target-card", swap: "innerHTML" });
         }
@@ -190,6 +212,7 @@ class ReleasePage extends HTMLElement {
         }
         if (element?.closest("[data-close-card]")) {
             this.#picked = -1;
+            this.#cardText = "";
             this.grid.pick(-1);
             document.getElementById("target-card")?.replaceChildren();
         }
