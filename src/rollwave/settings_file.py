@@ -328,12 +328,14 @@ class WebSettings(_Section, frozen=True):
         hosts: Further names under which it may be asked for, beside that of ``url`` and this machine's own.
         trusted_proxies: Addresses of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
         session_hours: After how long somebody has to sign in again, whatever they did meanwhile.
+        session_idle_minutes: After how long, where nothing was heard of them meanwhile.
     """
 
     url: str | None = None
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     session_hours: int = 12
+    session_idle_minutes: int = 60
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no origin, and for sessions that never or at once end."""
@@ -341,6 +343,8 @@ class WebSettings(_Section, frozen=True):
             raise ValueError(f"url is expected as https://HOST or https://HOST:PORT, and is {self.url!r}")
         if not 1 <= self.session_hours <= 720:
             raise ValueError("session_hours is expected from 1 to 720")
+        if not 5 <= self.session_idle_minutes <= 43_200:
+            raise ValueError("session_idle_minutes is expected from 5 to 43200")
 
     @property
     def is_tls(self) -> bool:

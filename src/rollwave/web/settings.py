@@ -43,6 +43,7 @@ MIDDLEWARE = [
     "rollwave.web.static_files.static_files",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "rollwave.web.people.sessions.idle_sessions",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -64,7 +65,11 @@ AUDIT_KEY = os.environ.get("ROLLWAVE_AUDIT_KEY") or secret_in(DATA_DIR / "secret
 # Guards what notifications need to reach others: addresses of chats, passwords of brokers.
 NOTIFY_KEY = os.environ.get("ROLLWAVE_NOTIFY_KEY") or secret_in(DATA_DIR / "secrets" / "notify.key")
 
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "rollwave.web.people.guessing.AddressLimit",
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
@@ -72,6 +77,7 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "rollwave.web.people.guessing.ContextWords"},
 ]
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"

@@ -82,6 +82,7 @@ ALONE = {
     "PUT packages/{app}/{version}": "a package is signed where its key is, which is never a browser",
     "people:login": "a session is the browser's; programs have tokens",
     "people:logout": "the same",
+    "people:session-end": "the same",
     "people:sso": "the same",
     "people:sso_callback": "the same",
     "people:welcome": "the first account, by the link that the server prints; its first token is in a file",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
+from django.conf import settings
 from django.contrib.auth.hashers import identify_hasher, make_password
 
+from rollwave.settings_file import WebSettings
 from rollwave.web import access
 from rollwave.web.access import Grant, Permission, Place, Principal, Role
+from rollwave.web.people.guessing import MOST
 from rollwave.web.refusals import ForbiddenError
 
 ROOT = Path(__file__).parents[3]
@@ -52,3 +56,14 @@ def test_what_is_refused_is_logged():
         "ci",
         "operate",
     )
+
+
+def test_what_accounts_say_of_sessions_is_what_is_set():
+    """Their length, and what is too many guesses: the page and the settings say the same."""
+    text = " ".join((ROOT / "docs" / "accounts.md").read_text().split())
+
+    assert f"They last {WebSettings().session_hours} hours from the sign-in" in text
+    assert f"after {WebSettings().session_idle_minutes} minutes without a request" in text
+    assert (10, timedelta(minutes=15), 100) == (settings.AXES_FAILURE_LIMIT, settings.AXES_COOLOFF_TIME, MOST)
+    assert "Ten wrong passwords for a name from an address close that pair for a quarter of an hour" in text
+    assert "a hundred from one address" in text

@@ -20,7 +20,7 @@ from rollwave.web.api.tokens import check_owner
 from rollwave.web.api.tokens import shown as shown_token
 from rollwave.web.api.users import shown as shown_user
 from rollwave.web.context import services
-from rollwave.web.people import accounts
+from rollwave.web.people import accounts, sessions
 from rollwave.web.people.forms import Grants, NewToken, NewUser, UserDetails, grants_in, rows_of
 from rollwave.web.portal.told import told
 
@@ -106,7 +106,8 @@ def remove(request: HttpRequest, *, name: str) -> HttpResponse:
 def account(request: HttpRequest) -> HttpResponse:
     """Show who one is here, and what one may."""
     person = shown_user(request.user)
-    return render(request, "people/account.html", {"person": person, "own_password": _has_password(request)})
+    context = {"person": person, "own_password": _has_password(request), "sessions": sessions.of_user(request)}
+    return render(request, "people/account.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from rollwave.web.access import Permission, needs
-from rollwave.web.people import pages, sign_in, sso
+from rollwave.web.people import pages, sessions, sign_in, sso
 
 app_name = "people"
 
@@ -17,6 +17,7 @@ urlpatterns = [
     path("sso", sso.start, name="sso"),
     path("sso/callback", sso.callback, name="sso_callback"),
     path("account", pages.account, name="account"),
+    path("account/sessions/<str:mark>/end", sessions.end, name="session-end"),
     path("account/password", needs(Permission.VIEW)(sign_in.Password.as_view()), name="password"),
     path("users", pages.users, name="users"),
     path("users/<str:name>", pages.user, name="user"),
