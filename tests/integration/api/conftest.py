@@ -186,7 +186,7 @@ def served_anew(tmp_path: Path) -> Iterator[Callable[[], Served]]:
 
 @pytest.fixture(scope="session")
 def document(served: Served) -> Document:
-    return Document(httpx.get(f"{served.endpoint}/api/v1/openapi.json").json())
+    return Document(httpx.get(f"{served.endpoint}/api/v1/openapi.json", timeout=PATIENCE_S).json())
 
 
 @pytest.fixture

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from threading import Thread
+
+PROGRAM = Path(sys.executable).with_name("rollwave")
 
 
 def test_a_rollout_stops_for_its_approvals_and_ends_in_success(shop):
@@ -88,6 +93,32 @@ def test_failures_brake_and_a_rollback_follows(shop):
     ended = shop.api.until(f"/deployments/{bad}", lambda seen: seen["followed_by"])
     assert shop.until(ended["followed_by"], "success", "failure")["phase"] == "success"
     assert shop.api.get(f"/groups/{shop.name}")["versions"] == {"1.0": 4}
+
+
+def test_a_balancer_that_is_down_stops_a_release_before_anything_is_installed(make_shop, served):
+    """What cannot be pulled out is not touched: every way to look says why, and a retry goes on once it is back."""
+    shop = make_shop(2, versions=("1.0", "1.1"), config={"max_unavailable_percent": 50}, balancer="edge", pool="lost")
+    shop.release("1.0")
+    down = served.data_dir / "down" / "lost"
+    down.parent.mkdir()
+    down.touch()
+
+    deployment = shop.deploy("1.1", config={"canary_count": 0})["id"]
+    braked = shop.api.until(f"/deployments/{deployment}", lambda seen: seen["brake"])
+
+    assert (braked["status"], braked["brake"]["cause"]) == ("braked", "failures")
+    (failed,) = shop.api.get(f"/deployments/{deployment}/targets", standing="failed")
+    assert (failed["failure"]["code"], failed["failure"]["stage"]) == ("balancer.unknown", "markdown")
+    assert "the balancer at 127.0.0.1:2019 does not answer" in failed["failure"]["message"]
+    events = shop.api.get(f"/deployments/{deployment}/events")
+    assert {one["data"]["stage"] for one in events if one["kind"] == "Transition"} == {"markdown"}
+    place = ["--endpoint", served.endpoint, "--token-file", str(served.data_dir / "token")]
+    seen = subprocess.run([PROGRAM, "get", str(deployment), *place], capture_output=True, text=True, check=True)
+    assert "does not answer: connection refused" in " ".join(seen.stdout.split())
+    down.unlink()
+    shop.act(deployment, "retry")
+    assert shop.until(deployment, "success", "failure")["phase"] == "success"
+    assert shop.api.get(f"/groups/{shop.name}")["versions"] == {"1.1": 2}
 
 
 def test_a_group_at_rest_is_rolled_back_by_a_deployment(shop):

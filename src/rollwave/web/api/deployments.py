@@ -303,8 +303,16 @@ def detail(deployment_id: int, language: Language = Language.ENGLISH) -> Deploym
     summary = summarize(state)
     budget = budget_of(state)
     per_minute, eta_s = outlook(state, services().clock.now())
+    brake, abort = deployment.brake, deployment.abort
+    # The row was read after the state, and may be newer: what the status goes by is of one moment.
+    of_the_state = {
+        "phase": deployment.phase.value,
+        "brake": brake and BrakeOut(cause=brake.cause.value, reason=brake.reason),
+        "abort": abort
+        and AbortOut(reason=abort.reason, rollback_to=abort.rollback_to.version if abort.rollback_to else None),
+    }
     return DeploymentOut(
-        **_brief(row) | {"phase": deployment.phase.value},
+        **_brief(row) | of_the_state,
         status=summary.status.value,
         sentence=status_sentence(summary, language),
         config=as_json(deployment.config),
