@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from rollwave.domain import brake, budget, chain, decide, facts, progress
 from rollwave.domain.commands import SliceReported
+from rollwave.domain.errors import DeploymentActiveError
 from rollwave.domain.intake import take_in
 from rollwave.domain.model import Deployment, Entry, Progress, Stage, Standing, Target
 from rollwave.domain.neighbors import Elsewhere
@@ -173,36 +174,66 @@ def held_stay_in_the_plan(patch):
     patch.setattr(progress, "STEPS", tuple(step for step in progress.STEPS if step is not progress._let_leave))
 
 
-BUGS = (
-    late_brake,
-    no_fence_in_the_store,
-    hosts_know_no_fence,
-    silence_is_success,
-    retry_does_not_drain_again,
-    retry_skips_the_proof,
-    canary_needs_no_approval,
-    release_needs_no_approval,
-    budget_off_by_one,
-    next_batch_starts_early,
-    held_is_marked_up,
-    nobody_waits_for_the_drain,
-    verify_is_skipped,
-    recall_is_ignored,
-    stale_settlements_are_accepted,
-    restoring_does_not_count_as_failed,
-    cache_is_never_checked,
-    effects_before_records,
-    commands_happen_again,
-    neighbors_do_not_matter,
-    nobody_keeps_the_traffic,
-    lost_messages_stay_lost,
-    held_stay_in_the_plan,
-)
+def hosts_remember_nothing(patch):
+    class Forgetful(dict):
+        def get(self, _key):
+            return None
+
+    begin = FakeHost.__init__
+
+    def forgetful(self, **named):
+        begin(self, **named)
+        self._journal = Forgetful()
+
+    patch.setattr(FakeHost, "__init__", forgetful)
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
-def test_a_bug_is_found(bug, monkeypatch):
-    """With the bug in, some law is broken within a bounded number of worlds."""
+def a_group_is_released_twice(patch):
+    create = MemoryStore.create
+
+    def careless(self, planned, **named):
+        try:
+            return create(self, planned, **named)
+        except DeploymentActiveError:
+            del self._active[planned.group]
+            return create(self, planned, **named)
+
+    patch.setattr(MemoryStore, "create", careless)
+
+
+BUGS = {
+    late_brake: "I7",
+    no_fence_in_the_store: "I10",
+    hosts_know_no_fence: "I9",
+    silence_is_success: "I12",
+    retry_does_not_drain_again: "I6",
+    retry_skips_the_proof: "I6",
+    canary_needs_no_approval: "I2",
+    release_needs_no_approval: "APPROVAL",
+    budget_off_by_one: "I1",
+    next_batch_starts_early: "I14",
+    held_is_marked_up: "I26",
+    nobody_waits_for_the_drain: "I4",
+    verify_is_skipped: "I6",
+    recall_is_ignored: "I23",
+    stale_settlements_are_accepted: "I10",
+    restoring_does_not_count_as_failed: "I7",
+    cache_is_never_checked: "I19",
+    effects_before_records: "I21",
+    commands_happen_again: "I22",
+    neighbors_do_not_matter: "I1",
+    nobody_keeps_the_traffic: "I26",
+    lost_messages_stay_lost: "I19",
+    held_stay_in_the_plan: "I23",
+    hosts_remember_nothing: "I11",
+    a_group_is_released_twice: "I5",
+}
+"""Each with the law that it breaks first."""
+
+
+@pytest.mark.parametrize(("bug", "law"), BUGS.items(), ids=lambda one: getattr(one, "__name__", one))
+def test_a_bug_is_found(bug, law, monkeypatch):
+    """With the bug in, the law that it is about is broken within a bounded number of worlds, and none before it."""
     bug(monkeypatch)
 
     first = RARE.get(bug.__name__, 1)
@@ -210,5 +241,6 @@ def test_a_bug_is_found(bug, monkeypatch):
         violation = simulate(seed).violation
         if violation is not None:
             print(f"{bug.__name__}: found in world {seed}, {violation.law}")
+            assert violation.law == law, violation
             return
     pytest.fail(f"{bug.__name__} was not found in {MOST_SEEDS} worlds")

@@ -148,7 +148,7 @@ class FakeExecutor:
         name = question.host
         host = self._host(name.instance)
         self._catch_up(host)
-        if not host.is_reachable:
+        if not host.answers:
             raise _unreachable(name)
         names = ("python", "openssl", "zstd", "directory", "disk", "start", "stop")
         found = [Finding(name=name, verdict=Verdict.OK, message="in memory") for name in names]
@@ -171,7 +171,7 @@ class FakeExecutor:
     def _reached(self, command: HostCommand, fault: Fault | None) -> FakeHost:
         host = self._host(command.plan.host.instance)
         self._catch_up(host)
-        if isinstance(fault, Unreachable) or not host.is_reachable:
+        if isinstance(fault, Unreachable) or not host.answers:
             raise _unreachable(command.plan.host)
         return host
 
@@ -185,7 +185,7 @@ class FakeExecutor:
             arrives_at, _, command = heapq.heappop(self._underway)
             host = self._host(command.plan.host.instance)
             host.advance(arrives_at)
-            if host.is_reachable:
+            if host.answers:
                 host.submit(command, fault=None, now=arrives_at)
 
     def _host(self, instance: str) -> FakeHost:

@@ -68,7 +68,8 @@ class FakeHost:
         current: Version that the ``current`` link names.
         complete: Versions on the host, each with the sha256 of its package.
         installs: How often install really switched and restarted, by (deployment, attempt).
-        is_reachable: Whether commands arrive.
+        is_reachable: Whether commands arrive, while it has power.
+        has_power: Whether there is anything that could answer.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FakeHost:
         self.complete: dict[str, str] = {}
         self.installs: Counter[tuple[int, int]] = Counter()
         self.is_reachable = True
+        self.has_power = True
         self._durations_s = durations_s
         self._broken_versions = broken_versions
         self._watch = watch
@@ -142,11 +144,51 @@ class FakeHost:
             self._active.ends_at = now
             self.advance(now)
 
+    @property
+    def answers(self) -> bool:
+        """Whether commands arrive."""
+        return self.is_reachable and self.has_power
+
+    @property
+    def serves(self) -> str | None:
+        """Version of the process that runs; of a host without power, the one that its supervisor will start."""
+        return self.running if self.has_power else self.current
+
+    def lose_power(self, *, switched: bool) -> None:
+        """
+        Stop, halfway in whatever is at work: nobody gets an answer, nothing runs; journal, fence and link are kept.
+
+        Args:
+            switched: Whether an install or a restore that is at work had come as far as its link.
+        """
+        if self._active is not None and switched and self._missing(self._active.command) is None:
+            plan, verb = self._active.command.plan, self._active.command.verb
+            links = {HostVerb.INSTALL: plan.package.version, HostVerb.RESTORE: plan.previous_version}
+            self.current = links.get(verb, self.current)
+        for worker in (*self._queue, self._active):
+            if worker is not None:
+                worker.is_dead = True
+        self._queue.clear()
+        self._active = None
+        self.running = None
+        self.has_power = False
+
+    def boot(self) -> None:
+        """Come up again; the supervisor starts what is linked."""
+        self.has_power = True
+        self.running = self.current
+
     def _refusal(self, command: HostCommand) -> HostReport | None:
+        return self._refusal_by_fence(command) or self._refusal_by_age(command)
+
+    def _refusal_by_fence(self, command: HostCommand) -> HostReport | None:
         if command.fence < self._fence:
             message = f"fence {command.fence} is behind {self._fence}: a newer controller has taken over"
             return _failed("host.fenced", message, seen=self._fence)
         self._fence = command.fence
+        return None
+
+    def _refusal_by_age(self, command: HostCommand) -> HostReport | None:
         newest = max((key.created_us for key in self._begun), default=0)
         if command.plan.created_us < newest:
             return _failed("host.superseded", "a deployment that was created after this one was here")

@@ -209,6 +209,30 @@ def test_a_killed_worker_leaves_the_app_down_and_the_verb_to_be_done_again(fleet
     assert run(fleet, install).state is HostState.SUCCEEDED
 
 
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_host_that_loses_power_forgets_what_it_was_doing_and_nothing_that_it_wrote(fleet, command, clock, switched):
+    """The install at work is begun and not done; what was recorded stays so; its supervisor starts the link."""
+    run(fleet, command(HostVerb.DOWNLOAD))
+    install, host = command(HostVerb.INSTALL), fleet.host(WEB)
+    host.current = host.running = "0"
+    fleet.script(WEB, HostVerb.INSTALL, Hang())
+    with pytest.raises(HostUnknownError):
+        run(fleet, install)
+
+    host.lose_power(switched=switched)
+    assert (host.running, host.at_work) == (None, None)
+    with pytest.raises(HostUnreachableError):
+        state(fleet, install)
+
+    host.boot()
+    assert host.running == host.current == (install.plan.package.version if switched else "0")
+    assert state(fleet, command(HostVerb.DOWNLOAD)) is HostState.SUCCEEDED
+    report = asyncio.run(fleet.status(install))
+    assert (report.state, report.detail) == (HostState.ABSENT, {"interrupted": True})
+    assert run(fleet, command(HostVerb.INSTALL)).state is HostState.SUCCEEDED
+    assert host.installs[1, 1] == 1
+
+
 def test_a_host_can_be_out_of_reach_once_or_for_longer(fleet, install):
     fleet.script(WEB, HostVerb.INSTALL, Unreachable())
     fleet.script(WEB, None, Unreachable())

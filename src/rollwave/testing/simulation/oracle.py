@@ -193,8 +193,9 @@ class Oracle:
         self._sight.answers_since[group] = self._sight.now()
 
     def served(self, name: str) -> None:
-        """A client sent a request."""
-        if name not in self._sight.excused and self._world.executor.host(name).running is None:
+        """A client sent a request; where the server itself has no power, no engine could have helped."""
+        host = self._world.executor.host(name)
+        if name not in self._sight.excused and host.has_power and host.running is None:
             self._sight.fail("CUT", f"a client request reached {name}, where nothing runs")
 
     # --- hosts ---
@@ -250,11 +251,11 @@ class Oracle:
             host = self._world.executor.host(name)
             if target.standing is not Standing.SUCCESS:
                 self._sight.fail("I18", f"d{deployment_id} succeeded, {name} is {target.standing.name}")
-            if host.running != goal or (self._sight.proven.get(name) != goal and not ignores):
-                self._sight.fail("I18", f"d{deployment_id} succeeded, {name} runs {host.running}, not a proven {goal}")
-            if self._sight.instance(one).version != host.running:
+            if host.serves != goal or (self._sight.proven.get(name) != goal and not ignores):
+                self._sight.fail("I18", f"d{deployment_id} succeeded, {name} runs {host.serves}, not a proven {goal}")
+            if self._sight.instance(one).version != host.serves:
                 self._sight.fail(
-                    "I17", f"{name} is shown as {self._sight.instance(one).version} and runs {host.running}"
+                    "I17", f"{name} is shown as {self._sight.instance(one).version} and runs {host.serves}"
                 )
             # Who was held meanwhile comes back in its own time, and so does who was taken out too late (I26).
             is_wanted_out = self._sight.changed_at.get(one, -1) > self._created_at[

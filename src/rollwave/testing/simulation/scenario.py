@@ -19,6 +19,10 @@ APPROVED: Final = 10
 """In one of so many worlds releases ask for somebody's approval."""
 
 
+POWERLESS: Final = 16
+"""In one of so many worlds servers lose power, and boot again later."""
+
+
 class Trouble(Enum):
     """A kind of thing that goes wrong."""
 
@@ -34,6 +38,7 @@ class Trouble(Enum):
     SKEW = "skew"
     BAD_VERSION = "bad_version"
     PARTITION = "partition"
+    POWER = "power"
     MEDDLER = "meddler"
     """An operator who clicks at random."""
 
@@ -85,11 +90,13 @@ def scenario_of(seed: int) -> Scenario:
     troubles: frozenset[Trouble] = frozenset()
     if dice.chance(0.85):
         # Swarm testing: a few kinds of trouble at a time go deeper than all of them always.
-        kinds = [kind for kind in Trouble if kind is not Trouble.PARTITION]
+        kinds = [kind for kind in Trouble if kind not in (Trouble.PARTITION, Trouble.POWER)]
         troubles = frozenset(dice.some(kinds, dice.whole(1, 5) if dice.chance(0.7) else len(kinds)))
-        # It came last: so older seeds stay the worlds that they were.
+        # They came later: so older seeds stay the worlds that they were.
         if seed % PARTITIONED == PARTITIONED - 3:
             troubles |= {Trouble.PARTITION}
+        if seed % POWERLESS == POWERLESS - 6:
+            troubles |= {Trouble.POWER}
     return Scenario(
         seed=seed,
         groups=_groups(dice),

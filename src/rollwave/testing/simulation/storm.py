@@ -65,6 +65,7 @@ class Storm:
             Trouble.BALANCER_DOWN: self._balancer_goes_down,
             Trouble.FORGET: self._balancer_forgets,
             Trouble.PARTITION: self._process_is_cut_off,
+            Trouble.POWER: self._server_loses_power,
         }
         scenario = self._world.scenario
         if scenario.troubles:
@@ -172,6 +173,18 @@ class Storm:
         for one in beside:
             self._world.executor.host(one).is_reachable = True
         self._world.history.add("storm", f"server {server} is back")
+
+    async def _server_loses_power(self) -> None:
+        server = self._world.oracle.server_of(self._dice.pick(self._world.oracle.names))
+        names = [one for one in self._world.oracle.names if self._world.oracle.server_of(one) == server]
+        hosts = [self._world.executor.host(one) for one in names]
+        for host in hosts:
+            host.lose_power(switched=self._dice.chance(0.5))
+        self._world.history.add("storm", f"server {server} loses power")
+        await asyncio.sleep(self._dice.after(20))
+        for host in hosts:
+            host.boot()
+        self._world.history.add("storm", f"server {server} has booted")
 
     async def _balancer_goes_down(self) -> None:
         name = self._dice.pick(sorted(self._world.balancers))

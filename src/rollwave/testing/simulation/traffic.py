@@ -107,15 +107,15 @@ class TrafficLaws:
         host = self._sight.world.executor.host(name)
         if host.at_work and host.at_work.verb in RESTARTS:
             self._sight.fail("I4", f"{name} went in while {host.at_work.verb.value} was at work")
-        if host.running is None or self._sight.proven.get(name) != host.running:
-            self._sight.fail("I3", f"{name} went in running {host.running}; proven is {self._sight.proven.get(name)}")
+        if host.serves is None or self._sight.proven.get(name) != host.serves:
+            self._sight.fail("I3", f"{name} went in running {host.serves}; proven is {self._sight.proven.get(name)}")
         active = self._sight.world.store.active_of(self._sight.groups[instance_id])
         if active is None:
             return
         chronicle = self._sight.chronicles[active]
         deployment, target = chronicle.state.deployment, chronicle.state.targets.get(instance_id)
         is_canary = target is not None and deployment.canary_batch is not None and target.batch == 1
-        if not is_canary or deployment.phase is Phase.ROLLING_OUT or host.running != deployment.goal.version:
+        if not is_canary or deployment.phase is Phase.ROLLING_OUT or host.serves != deployment.goal.version:
             return
         assert target is not None
         was_before = (instance_id, target.attempt, Stage.MARKDOWN) not in chronicle.intents
