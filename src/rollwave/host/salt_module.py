@@ -188,7 +188,7 @@ def _deploy_path(command: dict[str, Any]) -> str:
 
 
 def _placed(path: str) -> str:
-    """Return the deploy path; its parent has to be there, or a mistyped path would be made, or one below a lost disk."""
+    """Return the deploy path. Its parent has to be there: a mistyped path must not be made, nor one on a lost disk."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         raise NotPreparedError("host.no_deploy_path", parent, parent + " is not a directory on this server")
