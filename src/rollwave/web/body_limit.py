@@ -20,7 +20,7 @@ JSON_LIMIT: Final = 32 * 1024**2
 DISCARD_LIMIT: Final = 64 * 1024**2
 """Most bytes that are read from a client only to let it finish."""
 
-PACKAGES: Final = "/api/v1/packages/"
+PACKAGES: Final = ("/api/v1/packages/", "/packages/new")
 
 
 class BodyLimit:

@@ -75,6 +75,7 @@ def _pages(portal: Portal) -> dict[str, str]:
         "servers": "/servers",
         "server": "/servers/shop-fra-02",
         "packages": "/packages",
+        "package-new": "/packages/new",
         "package": "/packages/shop/4.18.0",
         "audit": "/audit",
         "audit-wrong": "/audit?since=yesterday",

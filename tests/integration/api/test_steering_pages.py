@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pytest
@@ -64,9 +65,43 @@ def test_some_of_the_failed_run_again_and_no_other(shop, braked, dialog):
     failed = re.findall(r'name="target" value="([^"]+)"', offered)
     assert len(failed) >= 2
     assert f"Retry {len(failed)} targets?" in offered
-    assert "Retry 1 target?" in dialog(braked, "retry", target=failed[0])
+    one = dialog(braked, "retry", target=failed[0])
+    assert "Retry 1 target?" in one
+    assert "other reasons" not in one
+    assert f"left as they are: {len(failed) - 1} target" in one
 
     dialog(braked, "retry", does=True, target=failed[:1])
 
     again = shop.api.until(f"/deployments/{braked}/targets", lambda seen: any(one["attempt"] > 1 for one in seen))
     assert [one["instance"] for one in again if one["attempt"] > 1] == failed[:1]
+
+
+def test_a_package_is_pushed_by_page_as_by_the_api(shop, signed_in, api):
+    """What was signed elsewhere is checked as any push is; other apps and other files are refused."""
+    upload = api.build(shop.name, "2.0")
+    headers = upload.headers
+    signed = json.dumps(
+        {
+            "manifest": headers["Rollwave-Manifest"],
+            "signature": headers["Rollwave-Signature"],
+            "key_id": headers["Rollwave-Key-Id"],
+        }
+    )
+
+    def push(browser, archive: bytes, beside: str):
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', browser.get("/packages/new")).group(1)
+        files = {"archive": ("a.tar.zst", archive), "signed": ("a.json", beside)}
+        referer = {"Referer": str(browser.http.base_url)}
+        return browser.http.post("/packages/new", data={"csrfmiddlewaretoken": token}, files=files, headers=referer)
+
+    browser = signed_in(f"operator:{shop.name}")
+    assert push(browser, upload.data, "{}").status_code == 422
+    changed = push(browser, upload.data[:-1] + b"x", signed)
+    assert (changed.status_code, "does not match its manifest" in changed.text) == (422, True)
+    assert push(signed_in("operator:another"), upload.data, signed).status_code == 422
+    api.get(f"/packages/{shop.name}/2.0", 404)
+
+    assert push(browser, upload.data, signed).url.path == f"/packages/{shop.name}/2.0"
+
+    assert api.get(f"/packages/{shop.name}/2.0")["pushed_by"] == browser.name
+    assert "was here" in push(browser, upload.data, signed).text

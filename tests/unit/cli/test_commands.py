@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 
@@ -922,3 +923,23 @@ def test_an_export_of_the_audit_log_is_filtered_as_the_page_is(fleet, cli):
 
     sent = fleet.requests[-1].url.params
     assert (sent["subject"], sent["actor"], sent["since"]) == ("shop-prod", "maria", "2026-01-31T08:00Z")
+
+
+def test_a_package_is_built_and_left_here_for_a_page_to_take(fleet, cli, tmp_path):
+    """The archive, and beside it what names and signs it; nothing is sent."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "main.txt").write_text("hello")
+    cli("package", "keygen", tmp_path / "k")
+    archive = tmp_path / "shop.tar.zst"
+
+    result = cli(
+        "package", "build", source, "--app", "shop", "--version", "1.4.2", "--key", tmp_path / "k", "-o", archive
+    )
+
+    assert result.code == 0, result.err
+    signed = json.loads((tmp_path / "shop.tar.zst.signed.json").read_text())
+    manifest = json.loads(base64.b64decode(signed["manifest"]))
+    assert (manifest["app"], manifest["version"]) == ("shop", "1.4.2")
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() in str(manifest)
+    assert fleet.requests == []

@@ -36,7 +36,7 @@ OFFERS = (
     Offer("GET spec", "spec|spec-file", "export"),
     Offer("POST spec", "spec-change", "apply"),
     Offer("GET packages|GET packages/{app}/{version}", "packages|package", "package list|package show|get"),
-    Offer("PUT packages/{app}/{version}", "", "package push"),
+    Offer("PUT packages/{app}/{version}", "package-new", "package push"),
     Offer("GET packages/{app}/{version}/archive", "package", "package fetch"),
     Offer("POST plans", "start", "plan"),
     Offer("GET deployments", "deployments|overview", "get"),
@@ -79,7 +79,6 @@ OFFERS = (
 )
 
 ALONE = {
-    "PUT packages/{app}/{version}": "a package is signed where its key is, which is never a browser",
     "people:login": "a session is the browser's; programs have tokens",
     "people:logout": "the same",
     "people:session-end": "the same",
@@ -102,6 +101,7 @@ ALONE = {
     "worker": "the same",
     "migrate": "the same",
     "version": "of this program and of the server; a page says it under settings",
+    "package build": "a package is signed where its key is, which is never a server",
     "package keygen": "a private key stays where it was made",
     "host import": "reads files of other tools, and prints a spec",
     "completion install": "of the shell",

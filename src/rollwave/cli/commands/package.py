@@ -23,11 +23,25 @@ KeyFile = Annotated[
     ),
 ]
 
+Source = Annotated[Path, typer.Argument(metavar="DIR|TAR", help="What to package.", show_default=False)]
+AppName = Annotated[str, typer.Option("--app", metavar="APP", help="Name of the app.", show_default=False)]
+VersionName = Annotated[
+    str, typer.Option("--version", metavar="VERSION", help="It never changes afterwards.", show_default=False)
+]
+Commit = Annotated[str | None, typer.Option(metavar="ID", help="Commit it was built from.", show_default=False)]
+Branch = Annotated[str | None, typer.Option(metavar="NAME", help="Its branch or tag.", show_default=False)]
+BuildName = Annotated[
+    str | None, typer.Option("--build", metavar="URL", help="Name or URL of the build.", show_default=False)
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    package = typer.Typer(help="Packages: push, list, show, fetch, and the keys that sign them.", no_args_is_help=True)
+    package = typer.Typer(
+        help="Packages: push, build, list, show, fetch, and the keys that sign them.", no_args_is_help=True
+    )
     command(package)(push)
+    command(package)(build)
     command(package, "list")(list_packages)
     command(package)(show)
     command(package)(fetch)
@@ -37,17 +51,13 @@ def register(app: typer.Typer) -> None:
 
 def push(
     session: Session,
-    source: Annotated[Path, typer.Argument(metavar="DIR|TAR", help="What to package.", show_default=False)],
+    source: Source,
     *,
-    app: Annotated[str, typer.Option(metavar="APP", help="Name of the app.", show_default=False)],
-    version: Annotated[str, typer.Option(metavar="VERSION", help="It never changes afterwards.", show_default=False)],
-    commit: Annotated[
-        str | None, typer.Option(metavar="ID", help="Commit it was built from.", show_default=False)
-    ] = None,
-    branch: Annotated[str | None, typer.Option(metavar="NAME", help="Its branch or tag.", show_default=False)] = None,
-    build: Annotated[
-        str | None, typer.Option(metavar="URL", help="Name or URL of the build.", show_default=False)
-    ] = None,
+    app: AppName,
+    version: VersionName,
+    commit: Commit = None,
+    branch: Branch = None,
+    build: BuildName = None,
     key: KeyFile = None,
 ) -> None:
     """
@@ -62,13 +72,7 @@ def push(
     from rollwave.packages.manifest import Provenance  # noqa: PLC0415
     from rollwave.packages.signing import SigningKey  # noqa: PLC0415
 
-    key_path = key or session.data_dir / DEFAULT_KEY
-    if not key_path.exists():
-        raise UsageError(
-            f"there is no signing key {key_path}",
-            hint="name one with --key, or make one with `rollwave package keygen` (the server has to trust it)",
-        )
-    signing_key = SigningKey.load(key_path)
+    signing_key = SigningKey.load(_key_path(session, key))
     client = session.client
     transfer = Transfer(session.output.notes)
     with tempfile.TemporaryDirectory(prefix="rollwave-") as directory:
@@ -79,6 +83,62 @@ def push(
     session.output.show(document)
     files = f"{document['file_count']} files, {format_size(document['size'])} packed"
     session.output.say(f"{app} {version}: {files}, sha256 {document['sha256'][:12]}, signed by {document['key_id']}")
+
+
+def build(
+    session: Session,
+    source: Source,
+    *,
+    app: AppName,
+    version: VersionName,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; APP-VERSION.tar.zst by default.", show_default=False
+        ),
+    ] = None,
+    commit: Commit = None,
+    branch: Branch = None,
+    build_name: BuildName = None,
+    key: KeyFile = None,
+) -> None:
+    """
+    Build and sign a package and leave it here: the archive, and beside it what names and signs it.
+
+    The portal's page *Push a package* takes both files.
+    """
+    import base64  # noqa: PLC0415  # what a build needs is slow to import, and other commands do without
+    import json  # noqa: PLC0415
+
+    from rollwave.cli.transfer import Transfer  # noqa: PLC0415
+    from rollwave.packages.manifest import Provenance  # noqa: PLC0415
+    from rollwave.packages.signing import SigningKey  # noqa: PLC0415
+
+    signing_key = SigningKey.load(_key_path(session, key))
+    archive = file or Path(f"{app}-{version}.tar.zst")
+    provenance = Provenance(commit=commit, branch=branch, build=build_name)
+    built = Transfer(session.output.notes).build(
+        source, archive, app=app, version=version, key=signing_key, provenance=provenance
+    )
+    signed = archive.with_name(f"{archive.name}.signed.json")
+    document = {
+        "manifest": base64.b64encode(built.manifest).decode(),
+        "signature": base64.b64encode(built.signature).decode(),
+        "key_id": built.key_id,
+    }
+    signed.write_text(json.dumps(document, indent=1) + "\n")
+    session.output.show({"archive": str(archive), "signed": str(signed), "sha256": built.archive.sha256})
+    session.output.say(f"{app} {version}: {archive} and {signed}, signed by {built.key_id}")
+
+
+def _key_path(session: Session, key: Path | None) -> Path:
+    path = key or session.data_dir / DEFAULT_KEY
+    if not path.exists():
+        raise UsageError(
+            f"there is no signing key {path}",
+            hint="name one with --key, or make one with `rollwave package keygen` (the server has to trust it)",
+        )
+    return path
 
 
 def list_packages(

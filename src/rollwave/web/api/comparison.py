@@ -1,11 +1,11 @@
 """Two deployments side by side."""
 
 from collections import Counter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from django.http import HttpRequest
 from msgspec.structs import fields
-from ninja import Router
+from ninja import Query, Router
 from pydantic import Field
 
 from rollwave.domain.config import DeploymentConfig
@@ -22,6 +22,8 @@ from rollwave.web.refusals import InvalidRequestError
 from rollwave.words.language import Language
 
 router = Router(tags=["releases"])
+
+DeploymentId = Annotated[int, Query(ge=1, le=2**63 - 1)]
 
 FIELDS: Final = (
     "group",
@@ -70,7 +72,7 @@ class ComparisonOut(Output):
 @router.get(
     "/compare", auth=needs(Permission.VIEW), response=answers(NotFoundError, InvalidRequestError, ok=ComparisonOut)
 )
-def compare(request: HttpRequest, a: int, b: int) -> ComparisonOut:
+def compare(request: HttpRequest, a: DeploymentId, b: DeploymentId) -> ComparisonOut:
     """Compare two deployments, of one group or of two."""
     return compared(request, a, b, language_asked(request))
 

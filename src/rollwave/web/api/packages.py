@@ -107,17 +107,27 @@ def put_package(  # noqa: PLR0917  # path and headers, told apart by their names
     """
     signed = _decoded("Rollwave-Manifest", manifest)
     _is_about(Manifest.parse(signed), app=app, version=version)
+    signature_bytes = _decoded("Rollwave-Signature", signature)
+    is_new = push(
+        cast("BinaryIO", request), manifest=signed, signature=signature_bytes, key_id=key_id, actor=actor_of(request)
+    )
+    return Status(201 if is_new else 200, shown(_row(app, version)))
+
+
+def push(content: BinaryIO, *, manifest: bytes, signature: bytes, key_id: str, actor: str) -> bool:
+    """
+    Keep a package; return whether it is new. The signature, the checksum and the archive are checked before.
+
+    Raises:
+        NotFoundError: If there is no such app.
+        RollwaveError: See `FilePackages.put`.
+    """
+    app = Manifest.parse(manifest).app
     owner = App.objects.filter(name=app).first()
     hint = did_you_mean(app, App.objects.values_list("name", flat=True)).removeprefix("; ")
     owner = found(owner, kind="app", name=app, hint=hint)
-    package = services().packages.put(
-        cast("BinaryIO", request),
-        manifest=signed,
-        signature=_decoded("Rollwave-Signature", signature),
-        key_id=key_id,
-    )
-    is_new = _record(owner, package, actor=actor_of(request))
-    return Status(201 if is_new else 200, shown(_row(app, version)))
+    package = services().packages.put(content, manifest=manifest, signature=signature, key_id=key_id)
+    return _record(owner, package, actor=actor)
 
 
 @router.get(

@@ -56,7 +56,18 @@ def said(
         previous = state.deployment.previous
         if wanted and not (previous and previous.version == wanted):
             return _to(state, wanted)
-    return consequences(state, action, cause=cause, only=names)
+    usual = consequences(state, action, cause=cause, only=names)
+    return _some(state, usual, names) if action is Action.RETRY and names else usual
+
+
+def _some(state: State, usual: Consequences, names: Sequence[str]) -> Consequences:
+    """Return a retry of targets that were picked: the others failed for whatever reason."""
+    others = sum(state.fleet[one.instance_id].name not in names for one in retryable(state))
+    left = [_("Failed, and left as they are: %(targets)s.") % {"targets": targets(others)}] if others else []
+    after = usual.sentences[-1:] if state.deployment.brake else ()
+    return Consequences(
+        action=usual.action, title=usual.title, button=usual.button, sentences=(usual.sentences[0], *left, *after)
+    )
 
 
 def _to(state: State, version: str) -> Consequences:
