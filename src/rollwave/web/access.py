@@ -25,8 +25,8 @@ from msgspec import Struct
 from rollwave.domain.errors import InvalidValueError, NotFoundError
 from rollwave.store import models
 from rollwave.web import origin
-from rollwave.web.portal.told import told
 from rollwave.web.refusals import ForbiddenError
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

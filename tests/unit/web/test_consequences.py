@@ -9,9 +9,11 @@ from rollwave.domain.actions import open_actions, retryable
 from rollwave.domain.commands import Action
 from rollwave.domain.config import DeploymentConfig
 from rollwave.domain.model import BrakeCause, Standing
-from rollwave.web.portal import attention, gate
-from rollwave.web.portal.consequences import DANGEROUS, consequences
-from rollwave.web.portal.course import duration, steps, story
+from rollwave.web.insight import gate
+from rollwave.web.insight.consequences import DANGEROUS, consequences
+from rollwave.web.insight.duration import duration
+from rollwave.web.portal import attention
+from rollwave.web.portal.course import steps, story
 from tests.stage import FULL, UNWELL, Play, make_group
 
 CONFIG = DeploymentConfig(prestage=False, max_unavailable_percent=20, canary_count=2)

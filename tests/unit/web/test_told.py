@@ -12,9 +12,9 @@ from django.utils.translation import override
 from rollwave.domain import actions, errors
 from rollwave.store import audit
 from rollwave.web import refusals
-from rollwave.web.portal.spoken import spoken
-from rollwave.web.portal.told import _BY_CODE, _NOTHING, _TAKEN, told
 from rollwave.web.refusals import SpecMovedError
+from rollwave.web.spoken import spoken
+from rollwave.web.told import _BY_CODE, _NOTHING, _TAKEN, told
 
 ERRORS = [
     errors.EmptyGroupError(group="shop-prod", hint="lift a hold"),

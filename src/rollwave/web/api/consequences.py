@@ -14,8 +14,8 @@ from rollwave.web.api.auth import needs
 from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output
 from rollwave.web.context import services
+from rollwave.web.insight.choices import app_of, said
 from rollwave.web.language import in_language, language_asked
-from rollwave.web.portal.choices import app_of, said
 from rollwave.web.refusals import InvalidRequestError
 
 router = Router(tags=["releases"])

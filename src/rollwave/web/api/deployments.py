@@ -23,9 +23,9 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output, Time, found, value_of
 from rollwave.web.context import services
 from rollwave.web.fields import Flag, Input, Rule, Settings, Version, as_json, one_of, whole
+from rollwave.web.insight.gate import gate
 from rollwave.web.language import in_language, language_asked
 from rollwave.web.live.outlook import outlook
-from rollwave.web.portal.gate import gate
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError, TooLargeError
 from rollwave.words.language import Language
 from rollwave.words.standing import status_sentence

@@ -11,7 +11,7 @@ from rollwave.domain.traffic import wants_traffic
 from rollwave.store import rows
 from rollwave.store.dialect import fetch_packed, packed
 from rollwave.web.api.output import Output
-from rollwave.web.portal.flags import raised
+from rollwave.web.insight.flags import raised
 
 
 class RaisedOut(Output):

@@ -21,7 +21,7 @@ from rollwave.web.api.errors import answers
 from rollwave.web.api.output import Output
 from rollwave.web.context import services
 from rollwave.web.fields import as_json
-from rollwave.web.portal.estimate import release_seconds, target_seconds
+from rollwave.web.insight.estimate import release_seconds, target_seconds
 
 router = Router(tags=["releases"])
 

@@ -22,7 +22,7 @@ from rollwave.web.api.users import shown as shown_user
 from rollwave.web.context import services
 from rollwave.web.people import accounts, sessions
 from rollwave.web.people.forms import Grants, NewToken, NewUser, UserDetails, grants_in, rows_of
-from rollwave.web.portal.told import told
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

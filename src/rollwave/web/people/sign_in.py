@@ -20,8 +20,8 @@ from rollwave.web.access import principal_of_user
 from rollwave.web.context import services
 from rollwave.web.data_dir import welcome_file
 from rollwave.web.people import accounts
-from rollwave.web.portal.told import told
 from rollwave.web.refusals import NameTakenError
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -13,6 +13,7 @@ from rollwave.domain.commands import Action
 from rollwave.domain.model import Phase
 from rollwave.store import codec
 from rollwave.store.models import Event
+from rollwave.web.insight.duration import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,19 +161,3 @@ def _asker(told: Sequence[Entry], *actions: Action) -> str:
         if isinstance(one.fact, facts.BakeApproved) and Action.BAKE in actions:
             return one.fact.actor
     return ""
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people read it: ``8 s``, ``3 m 12 s``, ``10 m``, ``2 h 5 m``."""
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours and minutes:
-        return _("%(hours)s h %(minutes)s m") % {"hours": hours, "minutes": minutes}
-    if hours:
-        return _("%(hours)s h") % {"hours": hours}
-    if minutes and rest:
-        return _("%(minutes)s m %(seconds)s s") % {"minutes": minutes, "seconds": rest}
-    if minutes:
-        return _("%(minutes)s m") % {"minutes": minutes}
-    return _("%(seconds)s s") % {"seconds": rest}

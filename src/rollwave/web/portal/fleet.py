@@ -18,11 +18,11 @@ from rollwave.web import fleet
 from rollwave.web.access import Permission, may, of_app, of_group, of_server, principal_of
 from rollwave.web.access import check as check_access
 from rollwave.web.api import apps, deployments, groups, packages, servers
-from rollwave.web.portal.flags import raised
+from rollwave.web.insight.flags import raised
 from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, page
 from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
-from rollwave.web.portal.told import told
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

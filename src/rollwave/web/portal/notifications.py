@@ -20,7 +20,7 @@ from rollwave.web.access import Permission, may_somewhere, principal_of, within
 from rollwave.web.api.subscriptions import checked
 from rollwave.web.language import language_shown
 from rollwave.web.portal.page import attempt, page
-from rollwave.web.portal.told import told
+from rollwave.web.told import told
 from rollwave.words.language import Language, language_of
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from rollwave.web import origin
 from rollwave.web.access import Permission, check, of_app, principal_of
 from rollwave.web.api import packages
 from rollwave.web.portal.page import page
-from rollwave.web.portal.told import told
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from rollwave.domain.errors import NotFoundError, RollwaveError
 from rollwave.web import access
-from rollwave.web.portal.told import told
 from rollwave.web.refusals import ForbiddenError
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

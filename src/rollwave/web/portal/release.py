@@ -25,11 +25,13 @@ from rollwave.domain.status import Status, summarize
 from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web.access import Permission, may, needs, of_deployment, principal_of
 from rollwave.web.context import services
+from rollwave.web.insight import gate
+from rollwave.web.insight.duration import duration
 from rollwave.web.language import language_shown
 from rollwave.web.live.cell import Cell, cell_of
-from rollwave.web.portal import attention, charts, course, gate, steering, target_card
+from rollwave.web.portal import attention, charts, course, steering, target_card
 from rollwave.web.portal.legend import cell_names, legend
-from rollwave.web.portal.spoken import spoken
+from rollwave.web.spoken import spoken
 from rollwave.words.catalog import name_of
 from rollwave.words.standing import status_sentence
 from rollwave.words.story import Names, sentence
@@ -211,7 +213,7 @@ def _context(request: HttpRequest, deployment_id: int) -> dict[str, Any]:
         "activity": _activity(state, told),
         "can_raise": can and not why_not(state, Action.RAISE_LIMIT),
         "kind": name_of(state.deployment.kind, language_shown()).capitalize(),
-        "took": course.duration((row.ended_at - row.created_at).total_seconds()) if row.ended_at else "",
+        "took": duration((row.ended_at - row.created_at).total_seconds()) if row.ended_at else "",
         "words": _words(),
     }
 

@@ -16,9 +16,9 @@ from rollwave.web.access import Permission, within
 from rollwave.web.api import plans
 from rollwave.web.api.deployments import DeploymentIn
 from rollwave.web.fields import as_json, merged
-from rollwave.web.portal.told import told
 from rollwave.web.portal.words import CHOICES, SETTING_LABELS, wrong
 from rollwave.web.problems import problems_of
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

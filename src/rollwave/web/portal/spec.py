@@ -20,11 +20,11 @@ from rollwave.web.access import Permission, may_somewhere, principal_of
 from rollwave.web.api import apps
 from rollwave.web.portal.differences import differences
 from rollwave.web.portal.page import page
-from rollwave.web.portal.told import told
 from rollwave.web.refusals import InvalidSpecError
 from rollwave.web.spec.apply import apply_spec
 from rollwave.web.spec.changes import Do, digest_of
 from rollwave.web.spec.export import export
+from rollwave.web.told import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

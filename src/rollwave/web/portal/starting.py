@@ -17,8 +17,8 @@ from rollwave.web import commands
 from rollwave.web.access import Permission, check, of_group, principal_of, within
 from rollwave.web.api import deployments
 from rollwave.web.fields import as_json
+from rollwave.web.insight.estimate import release_seconds, target_seconds
 from rollwave.web.language import language_shown
-from rollwave.web.portal.estimate import release_seconds, target_seconds
 from rollwave.web.portal.page import page
 from rollwave.web.portal.release_form import ReleaseForm
 from rollwave.web.portal.words import KINDS

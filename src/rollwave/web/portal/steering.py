@@ -16,11 +16,11 @@ from rollwave.domain.errors import RollwaveError
 from rollwave.web import commands
 from rollwave.web.access import Permission, needs, of_deployment, principal_of
 from rollwave.web.context import services
+from rollwave.web.insight import choices
+from rollwave.web.insight.consequences import consequences
 from rollwave.web.language import language_shown
-from rollwave.web.portal import choices
-from rollwave.web.portal.consequences import consequences
-from rollwave.web.portal.spoken import spoken
-from rollwave.web.portal.told import told
+from rollwave.web.spoken import spoken
+from rollwave.web.told import told
 from rollwave.words.catalog import name_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django import template
 from django.utils.html import format_html, format_html_join
 
-from rollwave.web.portal.spoken import spoken
 from rollwave.web.portal.words import (
     CHANGES,
     FLAGS,
@@ -21,6 +20,7 @@ from rollwave.web.portal.words import (
     setting_words,
     span_words,
 )
+from rollwave.web.spoken import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from rollwave.domain.brake import failed_count
 from rollwave.domain.budget import budget_of
 from rollwave.domain.config import BakePolicy, FailurePolicy
 from rollwave.domain.model import Phase
+from rollwave.web.insight.duration import duration
 from rollwave.web.language import language_shown
-from rollwave.web.portal.course import duration
 from rollwave.words.standing import brake_reason
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
-from rollwave.web.portal.spoken import spoken
+from rollwave.web.spoken import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

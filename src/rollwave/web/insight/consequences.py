@@ -14,7 +14,7 @@ from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Action
 from rollwave.domain.model import Standing
 from rollwave.web.commands import cause_of
-from rollwave.web.portal.course import duration
+from rollwave.web.insight.duration import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from rollwave.domain.actions import retryable
 from rollwave.domain.commands import Action
 from rollwave.store.models import Package
 from rollwave.web.commands import cause_of
-from rollwave.web.portal.consequences import Consequences, consequences, targets
+from rollwave.web.insight.consequences import Consequences, consequences, targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
