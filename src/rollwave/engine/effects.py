@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -9,10 +10,19 @@ from msgspec import Struct
 
 from rollwave.domain.model import Failure, Progress, Stage
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError
-from rollwave.ports.executor import HostCommand, HostState, HostUnknownError, HostUnreachableError, HostVerb
+from rollwave.ports.executor import (
+    CHARACTERS,
+    HostCommand,
+    HostState,
+    HostUnknownError,
+    HostUnreachableError,
+    HostVerb,
+    Line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from rollwave.ports.balancer import Balancer
     from rollwave.ports.clock import Clock
@@ -53,6 +63,9 @@ LOG_LINES: Final = 20
 LOG_COLUMNS: Final = 200
 """So much of what a host printed goes on record with a failure: every list of targets carries it."""
 
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""PostgreSQL takes no NUL, and nothing a half of a character."""
+
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 4.0
 
@@ -69,11 +82,13 @@ class Outcome(Struct, frozen=True, kw_only=True, gc=False):
         progress: SUCCESS, FAILURE or UNKNOWN.
         failure: Why, unless it succeeded.
         running_version: Version of the process that serves, where the host said so.
+        lines: What the stage did; empty where nobody knows.
     """
 
     progress: Progress
     failure: Failure | None = None
     running_version: str | None = None
+    lines: tuple[Line, ...] = ()
 
 
 class Effects:
@@ -164,23 +179,30 @@ class Effects:
             return Outcome(progress=Progress.SUCCESS)
         balancer = self._balancers[job.balancer]
         await own()
+        began_at = self._clock.now()
         try:
             if stage is Stage.MARKUP:
                 await balancer.mark_up(job.member)
-                return Outcome(progress=Progress.SUCCESS)
+                return self._done(began_at, f"in traffic at {job.balancer}")
             drained = await balancer.mark_down(job.member, drain_timeout_s=job.drain_timeout_s)
         except BalancerUnknownError as error:
             return _unknown(stage, error.code, error.message)
         except BalancerPoolError as error:
             return _failed(stage, error.code, error.message)
         if drained:
-            return Outcome(progress=Progress.SUCCESS)
+            return self._done(began_at, f"out of traffic at {job.balancer}, and no request in flight,")
         return _failed(
             stage,
             "balancer.drain_timeout",
             f"requests were still in flight {job.drain_timeout_s:g} s after new ones had stopped; "
             f"it stays out of traffic, nothing was installed",
         )
+
+    def _done(self, began_at: datetime, what: str) -> Outcome:
+        """Return the success of a call to a balancer, with how long it took."""
+        took_s = max(0.0, (self._clock.now() - began_at).total_seconds())
+        line = Line(after_ms=round(1000 * took_s), text=f"{what} after {took_s:.1f} s"[:CHARACTERS])
+        return Outcome(progress=Progress.SUCCESS, lines=(line,))
 
     async def _insist_at_balancer(self, job: Job, stage: Stage, own: Own) -> Outcome:
         patience = _Patience(self._clock, BALANCER_LIMIT_S)
@@ -216,9 +238,16 @@ class _Patience:
 
 def _outcome(stage: Stage, report: HostReport) -> Outcome:
     if report.state is HostState.SUCCEEDED:
-        return Outcome(progress=Progress.SUCCESS, running_version=report.running_version)
-    failure = Failure(code=report.code, message=report.message, stage=stage, log=_log_of(report))
-    return Outcome(progress=Progress.FAILURE, failure=failure, running_version=report.running_version)
+        return Outcome(progress=Progress.SUCCESS, running_version=report.running_version, lines=_lines_of(report))
+    failure = Failure(code=report.code, message=_printable(report.message), stage=stage, log=_log_of(report))
+    return Outcome(
+        progress=Progress.FAILURE, failure=failure, running_version=report.running_version, lines=_lines_of(report)
+    )
+
+
+def _lines_of(report: HostReport) -> tuple[Line, ...]:
+    """Return what the host says that the verb did."""
+    return tuple(Line(after_ms=one.after_ms, text=_printable(one.text)) for one in report.lines)
 
 
 def _log_of(report: HostReport) -> str:
@@ -226,7 +255,12 @@ def _log_of(report: HostReport) -> str:
     kept = report.detail.get("output") or report.detail.get("traceback")
     lines = kept.rstrip().splitlines() if isinstance(kept, str) else []
     # From the end of a long line its beginning is left out, never the end: the reason stands there.
-    return "\n".join(line[-LOG_COLUMNS:] for line in lines[-LOG_LINES:])
+    return "\n".join(_printable(line[-LOG_COLUMNS:]) for line in lines[-LOG_LINES:])
+
+
+def _printable(text: str) -> str:
+    """Return what of *text* every database stores and a page can show: programs on hosts print and answer anything."""
+    return _UNPRINTABLE.sub("?", text)
 
 
 def _failed(stage: Stage, code: str, message: str) -> Outcome:

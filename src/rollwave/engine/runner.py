@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rollwave.engine.offload import Offload
     from rollwave.engine.recorder import Recorder
     from rollwave.ports.clock import Clock
+    from rollwave.ports.executor import Line
     from rollwave.ports.store import Job, SliceKey, Store
     from rollwave.ports.telemetry import Telemetry
 
@@ -240,7 +241,7 @@ class _Chain:
     def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
         self._last = (stage, outcome.progress)
         self._seen_version = outcome.running_version or self._seen_version
-        self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure))
+        self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure, lines=outcome.lines))
         if outcome.progress is Progress.SUCCESS:
             return self._after_success(stage)
         self._complain("stage_failed", outcome.failure)
@@ -268,7 +269,13 @@ class _Chain:
         )
 
     def _transition(
-        self, stage: Stage, progress: Progress, failure: Failure | None = None, *, at: datetime | None = None
+        self,
+        stage: Stage,
+        progress: Progress,
+        failure: Failure | None = None,
+        *,
+        at: datetime | None = None,
+        lines: tuple[Line, ...] = (),
     ) -> Transition:
         target = self._job.target
         return Transition(
@@ -278,6 +285,7 @@ class _Chain:
             progress=progress,
             at=at or self._clock.now(),
             failure=failure,
+            lines=lines,
         )
 
     async def _write(self, *transitions: Transition, failing: tuple[int, Failure] | None = None) -> None:

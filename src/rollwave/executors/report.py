@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from rollwave.ports.executor import HostReport, HostState, HostUnknownError
+from rollwave.ports.executor import CHARACTERS, LINES, HostReport, HostState, HostUnknownError, Line
 
 if TYPE_CHECKING:
     from rollwave.ports.executor import HostCommand
@@ -14,6 +14,8 @@ _EXITS_WITH_REPORT: Final = frozenset({0, 70})
 """The driver's own exit codes; with 70 the report tells of a bug."""
 
 _SHOWN_BYTES: Final = 2000
+
+_LONGEST_MS: Final = 10**10
 
 _TOLD_CHARACTERS: Final = 300
 """How much of the line that names the cause goes into a message; the facts have more."""
@@ -65,7 +67,20 @@ def _checked(command: HostCommand, report: Any) -> HostReport:
         message=_text(report, "message"),
         running_version=_optional_text(report, "running_version"),
         detail=detail | {"current_version": _optional_text(report, "current_version")},
+        lines=_lines(report.get("lines")),
     )
+
+
+def _lines(told: Any) -> tuple[Line, ...]:
+    """Return the lines that are some: they are for people, and nothing else in a report depends on them."""
+    lines = told[:LINES] if isinstance(told, list) else []
+    return tuple(Line(after_ms=one["after_ms"], text=one["text"][:CHARACTERS]) for one in lines if _is_line(one))
+
+
+def _is_line(one: Any) -> bool:
+    if not isinstance(one, dict) or not isinstance(one.get("text"), str):
+        return False
+    return type(one.get("after_ms")) is int and 0 <= one["after_ms"] < _LONGEST_MS
 
 
 def _text(report: dict[str, Any], name: str) -> str:

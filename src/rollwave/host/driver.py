@@ -57,6 +57,8 @@ FORMAT = 1
 MARKER = ".rollwave-package"
 JOURNALED_DEPLOYMENTS = 50
 OUTPUT_TAIL_BYTES = 4000
+TOLD_LINES = 6
+TOLD_CHARACTERS = 160
 CHUNK_BYTES = 1 << 18
 
 FETCH_TRIES = 3
@@ -539,6 +541,7 @@ def new_report(
         "running_version": None,
         "current_version": None,
         "detail": dict(refusal.detail if refusal else {}, **detail),
+        "lines": [],
         "deployment": plan.deployment_id if plan else None,
         "attempt": command.attempt,
         "verb": command.verb,
@@ -692,12 +695,47 @@ def state_corrupt(path: str) -> RefusalError:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class Notes:
+    """
+    What a verb did and measured, in a few short lines for whoever watches; they go into its report.
+
+    Attributes:
+        lines: Each with the milliseconds since the verb began.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self._began_at = time.monotonic()
+
+    def add(self, text: str) -> None:
+        """Note what was just done; of what is too long the end is left out, of what is too much the rest."""
+        if len(self.lines) < TOLD_LINES:
+            after_ms = round(1000 * (time.monotonic() - self._began_at))
+            self.lines.append({"after_ms": after_ms, "text": shortened(" ".join(text.split()))})
+
+
+def shortened(text: str) -> str:
+    """Return *text* as one line may be."""
+    return text if len(text) <= TOLD_CHARACTERS else text[: TOLD_CHARACTERS - 3] + "..."
+
+
+def seconds_since(moment: float) -> str:
+    """Return how long ago the monotonic time *moment* was."""
+    return f"{time.monotonic() - moment:.1f} s"
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes for a person."""
+    return f"{count} bytes" if count < 1_000_000 else f"{count / 1e6:.1f} MB"
+
+
 class Stage(NamedTuple):
     """One verb at work."""
 
     plan: Plan
     layout: Layout
     key: str
+    notes: Notes
 
 
 class Manifest(NamedTuple):
@@ -714,18 +752,33 @@ def download(stage: Stage) -> dict[str, Any]:
     Raises:
         RefusalError: ``package.*`` where the package is to blame, ``host.*`` where this server is.
     """
-    plan, layout = stage.plan, stage.layout
+    plan, layout, notes = stage.plan, stage.layout, stage.notes
     clear_leftovers(layout, keep=part_name(plan.package))
     fetched = not is_on_host(layout, plan.version, plan)
     if fetched:
         manifest = proven_manifest(plan, layout)
+        notes.add(f"signature of {plan.version} holds, by key {plan.package.key_id}")
         require_room(plan.package, manifest, layout)
         with collected_part(plan.package, layout) as archive:
-            fetch(plan.package, archive.fileno())
-            require_checksum(plan.package, archive, layout)
+            bring(plan.package, archive, layout, notes)
+            began_at = time.monotonic()
             publish(plan, manifest, archive, layout)
+        unpacked = f"{manifest.file_count} files, {megabytes(manifest.unpacked_size)}"
+        notes.add(f"unpacked {unpacked}, in {seconds_since(began_at)}")
         remove_durably(part_path(plan.package, layout))
-    return {"fetched": fetched, "retention": retain(plan, layout)}
+    else:
+        notes.add(f"{plan.version} is complete on this host already, sha256 {plan.package.sha256[:12]}")
+    return {"fetched": fetched, "retention": retain(stage)}
+
+
+def bring(package: Package, archive: IO[bytes], layout: Layout, notes: Notes) -> None:
+    """Complete the archive and check it; raises as `fetch` and `require_checksum` do."""
+    here, began_at = os.fstat(archive.fileno()).st_size, time.monotonic()
+    fetch(package, archive.fileno())
+    resumed = f"; {megabytes(here)} of it were here before" if here else ""
+    notes.add(f"fetched {megabytes(package.size)} in {seconds_since(began_at)}{resumed}")
+    require_checksum(package, archive, layout)
+    notes.add(f"sha256 {package.sha256[:12]} is what was signed")
 
 
 def clear_leftovers(layout: Layout, keep: str) -> None:
@@ -1288,8 +1341,18 @@ def safe_target(parts: tuple[str, ...], member: Any) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def retain(plan: Plan, layout: Layout) -> dict[str, Any]:
+def retain(stage: Stage) -> dict[str, Any]:
     """Remove versions beyond those kept; what cannot be removed is told and fails nothing: the release matters more."""
+    done = remove_old_versions(stage.plan, stage.layout)
+    if done["removed"]:
+        stage.notes.add(f"removed {', '.join(done['removed'])}; {stage.plan.keep_versions} versions are kept")
+    if "error" in done:
+        stage.notes.add(f"an old version could not be removed: {done['error']}")
+    return done
+
+
+def remove_old_versions(plan: Plan, layout: Layout) -> dict[str, Any]:
+    """Do it; return what was removed, and why no more was."""
     newest_first = versions_by_age(layout)
     if len(newest_first) <= plan.keep_versions:
         return {"removed": []}
@@ -1446,7 +1509,7 @@ def install(stage: Stage) -> dict[str, Any]:
     if not is_on_host(layout, plan.version, plan):
         raise RefusalError("host.version_missing", f"version {plan.version} is not on this server")
     bring_up(stage, plan.version)
-    return {"retention": retain(plan, layout)}
+    return {"retention": retain(stage)}
 
 
 def restore(stage: Stage) -> dict[str, Any]:
@@ -1468,8 +1531,12 @@ def restore(stage: Stage) -> dict[str, Any]:
 def bring_up(stage: Stage, version: str) -> None:
     """Stop the app, point ``current`` to *version*, start the app. Done again, it ends in the same state."""
     run_lifecycle(stage, "stop", stage.plan.stop, version)
+    began_at = time.monotonic()
     require_free_port(stage.plan)
+    stage.notes.add(f"port {stage.plan.port} was free after {seconds_since(began_at)}")
+    before = stage.layout.current_version() or "nothing"
     switch_current(stage.layout, version)
+    stage.notes.add(f"current: {before} -> {version}")
     run_lifecycle(stage, "start", stage.plan.start, version)
 
 
@@ -1503,6 +1570,7 @@ def run_lifecycle(stage: Stage, name: str, arguments: Sequence[str], version: st
     Raises:
         RefusalError: ``lifecycle.<name>_failed`` or ``lifecycle.<name>_timeout``, with the end of the output.
     """
+    import shlex
     import subprocess
 
     plan, log_path = stage.plan, stage.layout.log(stage.key)
@@ -1516,6 +1584,7 @@ def run_lifecycle(stage: Stage, name: str, arguments: Sequence[str], version: st
     }
     command = substituted(arguments, values)
     environment = dict(os.environ, **{"ROLLWAVE_" + key.upper(): value for key, value in values.items()})
+    began_at = time.monotonic()
     with open(log_path, "ab") as log:
         begin = log.tell()
         try:
@@ -1543,6 +1612,7 @@ def run_lifecycle(stage: Stage, name: str, arguments: Sequence[str], version: st
         output = tail(log_path, begin)
         message = f"the {name} command ended with {exit_code}: {last_line(output)}"
         raise RefusalError(f"lifecycle.{name}_failed", message, argv=command, exit_code=exit_code, output=output)
+    stage.notes.add(f"{name}: ended with 0 after {seconds_since(began_at)}: {shlex.join(command)}")
 
 
 def kill_group(process: Any) -> None:
@@ -1609,7 +1679,9 @@ def verify(stage: Stage) -> dict[str, Any]:
 
 def prove(stage: Stage) -> dict[str, Any]:
     """Check, once and without mercy, that the goal version serves now."""
+    began_at = time.monotonic()
     sight = look(stage, PROBE_TIMEOUT_S)
+    note_sight(stage, sight, f"after {seconds_since(began_at)}")
     refusal = judge(stage.plan, sight, stage.plan.version, code="health.unhealthy", within="")
     if refusal is not None:
         raise refusal
@@ -1625,8 +1697,9 @@ def prove_serving(stage: Stage, version: str) -> dict[str, Any]:
             verify, it is returned in the detail instead.
     """
     plan = stage.plan
-    began_at = time.monotonic()
+    began_at, times = time.monotonic(), 0
     while True:
+        times += 1
         left_s = plan.startup_timeout_s - (time.monotonic() - began_at)
         sight = look(stage, max(0.1, min(PROBE_TIMEOUT_S, left_s)))
         within = f" within {plan.startup_timeout_s} s"
@@ -1635,9 +1708,11 @@ def prove_serving(stage: Stage, version: str) -> dict[str, Any]:
         if is_final or time.monotonic() - began_at + PROBE_PAUSE_S > plan.startup_timeout_s:
             break
         time.sleep(PROBE_PAUSE_S)
+    note_sight(stage, sight, f"after {seconds_since(began_at)}" + (f", asked {times} times" if times > 1 else ""))
     if refusal is None:
         return {"answer": sight.answer, "waited_s": round(time.monotonic() - began_at, 3)}
     if plan.ignore_verify:
+        stage.notes.add(f"ignored, as the group asks: {refusal.code}")
         return {"ignored": dict(refusal.detail, code=refusal.code, message=refusal.message)}
     raise refusal
 
@@ -1655,6 +1730,22 @@ def look(stage: Stage, timeout_s: float) -> Sight:
         return Sight(is_healthy=False, answer=answer, versions=set())
     left_s = max(0.1, timeout_s - (time.monotonic() - began_at))
     return Sight(is_healthy=True, answer=answer, versions=running_versions(stage.plan, stage.layout, left_s))
+
+
+def note_sight(stage: Stage, sight: Sight, when: str) -> None:
+    """Note what the address answered, and who serves there."""
+    plan = stage.plan
+    stage.notes.add(f"GET {page_of(plan, plan.health_path)} {when}: {sight.answer}")
+    if sight.versions:
+        how = f"by its process in {stage.layout.root}" if plan.version_path is None else f"as {plan.version_path} says"
+        pids = ", ".join(listening_processes(plan.port)[:3])
+        served = f"; port {plan.port} is served by pid {pids}" if pids else ""
+        stage.notes.add(f"runs {' and '.join(sorted(sight.versions))}, {how}{served}")
+
+
+def page_of(plan: Plan | Question, path: str) -> str:
+    """Return the address of a page of the app."""
+    return f"http://{plan.health_host}:{plan.port}{path}"
 
 
 def judge(plan: Plan, sight: Sight, version: str, code: str, within: str) -> RefusalError | None:
@@ -2050,7 +2141,7 @@ def ask(command: Sequence[str]) -> tuple[int, str] | UnaskedError:
 
 def see_health(question: Question) -> Finding:
     """Ask the health page of what serves now, if anything does."""
-    page = f"http://{question.health_host}:{question.port}{question.health_path}"
+    page = page_of(question, question.health_path)
     try:
         status, _ = http_get(question, question.health_path, PROBE_TIMEOUT_S)
     except ProbeError as error:
@@ -2183,7 +2274,7 @@ def work(command: Command, plan: Plan, layout: Layout) -> Report:
                 require_in_time(command)
                 ledger.prune(plan)
                 ledger.record(key, plan, report=None)
-            report = perform(command, Stage(plan=plan, layout=layout, key=key))
+            report = perform(command, Stage(plan=plan, layout=layout, key=key, notes=Notes()))
             with ledger.hold():
                 ledger.record(key, plan, report)
             return report
@@ -2205,6 +2296,7 @@ def perform(command: Command, stage: Stage) -> Report:
         message = f"the driver has a bug: {type(error).__name__}: {error}"
         bug = RefusalError("host.driver_bug", message, traceback=traceback.format_exc())
         report = new_report(command, plan, "failed", bug)
+    report["lines"] = stage.notes.lines
     if report["state"] == "failed":
         report["detail"].setdefault("output", output_of(command, plan, layout))
     return with_versions(report, running_versions(plan, layout, STATUS_PROBE_TIMEOUT_S), layout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -113,6 +113,24 @@ class HostCommand(Struct, frozen=True, kw_only=True, gc=False):
     deadline: float
 
 
+LINES: Final = 6
+CHARACTERS: Final = 160
+"""So many lines, so wide, tell what a stage did."""
+
+
+class Line(Struct, frozen=True, kw_only=True, gc=False):
+    """
+    One thing that a stage did or measured, like a line of a log: technical, and in English.
+
+    Attributes:
+        after_ms: Milliseconds since the stage began where it happens, by the clock there.
+        text: What; at most `CHARACTERS`.
+    """
+
+    after_ms: int
+    text: str
+
+
 class HostReport(Struct, frozen=True, kw_only=True):
     """
     What the host's journal says, read back from the host itself.
@@ -123,6 +141,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
         message: One sentence for a person: what went wrong and what would help.
         running_version: Version of the process that serves now; None where unknown or none runs.
         detail: Further facts, JSON-serializable.
+        lines: What the verb did, in order, at most `LINES`; of a recorded result the same whenever it is read.
     """
 
     state: HostState
@@ -130,6 +149,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     message: str = ""
     running_version: str | None = None
     detail: Mapping[str, object] = {}
+    lines: tuple[Line, ...] = ()
 
 
 class HostUnknownError(RollwaveError):

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from msgspec.json import encode
 
 from rollwave.domain.model import Failure, Progress, Stage  # noqa: TC001  # msgspec reads the annotations
+from rollwave.ports.executor import Line  # noqa: TC001  # as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,6 +140,7 @@ class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     progress: Progress
     at: datetime
     failure: Failure | None = None
+    lines: tuple[Line, ...] = ()
 
 
 class StageChanged(Struct, frozen=True, kw_only=True, gc=False):
@@ -149,6 +151,7 @@ class StageChanged(Struct, frozen=True, kw_only=True, gc=False):
     stage: Stage
     progress: Progress
     failure: Failure | None = None
+    lines: tuple[Line, ...] = ()
 
 
 class SliceRecord(Struct, frozen=True, kw_only=True, gc=False):

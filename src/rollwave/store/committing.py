@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from rollwave.domain.model import Failure, State
     from rollwave.ports.store import CommandKey, SliceRecord
 
+# Without the last: what a stage did is for the log alone.
+_SEEN = Transition.__struct_fields__[:-1]
+
 _SEE = f"""
 UPDATE store_target
 SET stage = fresh.stage, progress = fresh.progress, failure = COALESCE(store_target.failure, fresh.failure)
-FROM {nested_recordset("deployment_id", "slice", item=Transition.__struct_fields__)}
+FROM {nested_recordset("deployment_id", "slice", item=_SEEN)}
 WHERE store_target.deployment_id = fresh.deployment_id AND store_target.instance_id = fresh.instance_id
 AND store_target.slice = fresh.slice AND store_target.attempt = fresh.attempt
 AND store_target.standing = '{Standing.IN_FLIGHT.value}'

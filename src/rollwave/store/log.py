@@ -32,7 +32,12 @@ _LISTED = ", ".join(_COLUMNS)
 _APPEND_FACTS = f"INSERT INTO store_event ({_LISTED}) SELECT {_LISTED} FROM {recordset(*_COLUMNS)}"
 
 _STAGE_CHANGED = json_text(
-    slice="slice", attempt="attempt", stage="stage", progress="progress", failure=as_json("failure")
+    slice="slice",
+    attempt="attempt",
+    stage="stage",
+    progress="progress",
+    failure=as_json("failure"),
+    lines=as_json("lines"),
 )
 # The database puts them into words: a release makes ten for each target, and nothing here need look at them.
 _APPEND_TRANSITIONS = f"""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from rollwave.ports.executor import HostReport, HostState, HostVerb
+from rollwave.ports.executor import HostReport, HostState, HostVerb, Line
 from rollwave.testing.faults import Fail, Hang, KillWorker
 
 if TYPE_CHECKING:
@@ -230,12 +230,15 @@ class FakeHost:
         if refusal is not None:
             return refusal
         if command.verb is HostVerb.DOWNLOAD:
+            is_here = version in self.complete
             self.complete[version] = plan.package.sha256
-            return _SUCCEEDED
+            return self._did(
+                command, f"{version} is complete on this host already" if is_here else f"fetched {version}"
+            )
         if command.verb is HostVerb.INSTALL:
             self.installs[plan.deployment_id, command.attempt] += 1
-            self.current = self.running = version
-            return _SUCCEEDED
+            before, self.current, self.running = self.current, version, version
+            return self._did(command, f"current: {before or 'nothing'} -> {version}")
         if command.verb is HostVerb.RESTORE:
             self.current = self.running = plan.previous_version
             return self._proof(command, plan.previous_version)
@@ -261,10 +264,15 @@ class FakeHost:
         elif self.running != version:
             refusal = _failed("health.wrong_version", f"it answers, but it runs {self.running}, not {version}")
         else:
-            return _SUCCEEDED
+            return self._did(command, f"{command.plan.health_path} answered", f"runs {version}")
         if command.plan.ignore_verify and command.verb is not HostVerb.PROVE:
             return replace(_SUCCEEDED, detail={"ignored": {"code": refusal.code, "message": refusal.message}})
         return refusal
+
+    def _did(self, command: HostCommand, *texts: str) -> HostReport:
+        """Return the success of a verb that has done something at its end."""
+        after_ms = round(1000 * self._duration_s(command))
+        return replace(_SUCCEEDED, lines=tuple(Line(after_ms=after_ms, text=text) for text in texts))
 
     def _duration_s(self, command: HostCommand) -> float:
         serves = command.plan.previous_version if command.verb is HostVerb.RESTORE else self.running

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError, HostVerb
+from rollwave.ports.executor import (
+    CHARACTERS,
+    LINES,
+    HostReport,
+    HostState,
+    HostUnknownError,
+    HostUnreachableError,
+    HostVerb,
+)
 from tests.contract.executor.world import Order
 
 if TYPE_CHECKING:
@@ -271,6 +279,50 @@ class TestRestoredController:
 
         await world.serve(host, "1.0", deployment=3)
         assert world.running(host) == "1.0"
+
+
+class TestWhatWasDone:
+    """A report says what the verb did, in a few lines."""
+
+    @pytest.mark.parametrize("verb", HostVerb)
+    async def test_every_verb_says_what_it_did(self, world: World, verb: HostVerb) -> None:
+        """In order, so many lines and so wide; repeated, or read back by another worker, the same ones."""
+        host = world.host()
+        await world.serve(host, "1.0")
+        await world.serve(host, "2.0", deployment=2)
+        order = Order(host=host, verb=verb, version="2.0", previous="1.0", deployment=2, attempt=2)
+
+        report = await world.run(order)
+
+        assert essence(report) == SUCCEEDED
+        times = [line.after_ms for line in report.lines]
+        assert times == sorted(times)
+        assert 0 < len(times) <= LINES
+        assert all(0 < len(line.text) <= CHARACTERS for line in report.lines)
+        assert (await world.run(order)).lines == report.lines
+        assert (await world.status(replace(order, fence=2))).lines == report.lines
+
+    async def test_what_was_on_the_host_is_told_from_what_was_fetched(self, world: World) -> None:
+        host = world.host()
+        first = await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))
+        again = await world.run(Order(host=host, verb=HostVerb.DOWNLOAD, attempt=2))
+
+        assert "fetched" in " ".join(line.text for line in first.lines)
+        assert "1.0 is complete on this host already" in again.lines[0].text
+
+    async def test_an_install_names_what_it_switched(self, world: World) -> None:
+        host = world.host()
+        await world.serve(host, "1.0")
+        for verb in (HostVerb.DOWNLOAD, HostVerb.INSTALL):
+            report = await world.run(Order(host=host, verb=verb, version="2.0", previous="1.0", deployment=2))
+
+        assert "current: 1.0 -> 2.0" in [line.text for line in report.lines]
+
+    async def test_a_lost_reply_takes_no_line_along(self, world: World) -> None:
+        host = world.host()
+        await world.run_unheard(Order(host=host, verb=HostVerb.DOWNLOAD))
+
+        assert (await world.status(Order(host=host, verb=HostVerb.DOWNLOAD, fence=2))).lines
 
 
 class TestReadingBack:

@@ -19,6 +19,7 @@ from rollwave.domain.errors import (
     StateConflictError,
 )
 from rollwave.domain.model import BrakeCause, Phase, Progress, Stage, Standing
+from rollwave.ports.executor import Line
 from rollwave.ports.store import CommandKey
 from tests.contract.store.crew import NOON, Crew, broken, failed, released
 from tests.contract.store.worlds import Seen
@@ -177,6 +178,22 @@ def test_the_first_failure_of_an_attempt_is_kept(world, goal):
     for instance_id in (one, other):
         assert crew.target(instance_id).failure == broken(Stage.VERIFY)
         assert crew.target(instance_id).stage is Stage.RESTORE
+
+
+def test_the_log_keeps_what_a_stage_did(world, goal):
+    """Beside the stage that did it and nowhere else: as it was told, in order, whatever letters are in it."""
+    crew = Crew.begin(world, "shop", goal)
+    (claim,) = crew.claim_open()
+    one = crew.jobs(claim)[0].target.instance_id
+    lines = (Line(after_ms=0, text="stop: 'sh' \\ \"a\"\t好 %s"), Line(after_ms=10**9, text="current: 1.0 -> 2.0"))
+    done = replace(crew.saw(one, Stage.INSTALL, Progress.SUCCESS), lines=lines)
+    failing = replace(crew.saw(one, Stage.VERIFY, Progress.FAILURE, broken(Stage.VERIFY)), lines=lines[1:])
+
+    crew.write(claim, crew.saw(one, Stage.INSTALL), done, crew.saw(one, Stage.VERIFY), failing)
+
+    seen = [entry for entry in world.log(crew.id) if isinstance(entry, Seen)]
+    assert [entry.lines for entry in seen] == [(), lines, (), lines[1:]]
+    assert seen[-1].failure == crew.target(one).failure == broken(Stage.VERIFY)
 
 
 def test_a_failed_proof_and_an_unknown_are_no_failures_of_the_target(world, goal):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rollwave.domain.model import Failure, State
+    from rollwave.ports.executor import Line
     from rollwave.ports.store import Store
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -35,6 +36,7 @@ class Seen:
     stage: Stage
     progress: Progress
     failure: Failure | None
+    lines: tuple[Line, ...] = ()
 
 
 def signed(version: str) -> SignedPackage:
@@ -164,6 +166,7 @@ class MemoryWorld(World):
                 stage=entry.stage,
                 progress=entry.progress,
                 failure=entry.failure,
+                lines=entry.lines,
             )
             for entry in self._store.log_of(deployment_id)
         ]
@@ -240,4 +243,5 @@ class DjangoWorld(World):
             stage=told.stage,
             progress=told.progress,
             failure=told.failure,
+            lines=told.lines,
         )

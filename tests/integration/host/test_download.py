@@ -46,6 +46,8 @@ def test_a_version_that_is_there_is_not_fetched_again(site: Site) -> None:
 
     assert (first["detail"]["fetched"], again["detail"]["fetched"]) == (True, False)
     assert again["state"] == "succeeded"
+    (line,) = again["lines"]
+    assert line["text"] == f"1.0 is complete on this host already, sha256 {package.fields['sha256'][:12]}"
 
 
 def test_a_key_that_the_server_does_not_trust_is_refused(site: Site) -> None:

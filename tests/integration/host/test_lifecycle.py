@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shlex
 import shutil
 import socket
 import time
@@ -34,6 +36,65 @@ def test_a_release_ends_with_the_new_version_serving(site: Site) -> None:
     assert (report["running_version"], report["current_version"]) == ("1.1", "1.1")
     assert site.content("1.1") == package.files
     assert (site.deploy_path / "current").readlink().as_posix() == "releases/1.1"
+
+
+def told(report: dict) -> list[str]:
+    """What a report says that was done; what differs from one run to the next is left out."""
+    assert 0 < len(report["lines"]) <= 6
+    return [re.sub(r"\b\d+\.\d s\b|\bpid [\d, ]+|, asked \d+ times", "", line["text"]) for line in report["lines"]]
+
+
+def test_every_verb_says_what_it_did(site: Site) -> None:
+    """Facts that were measured: what was stopped and started and how, from where to where, who answered what."""
+    site.release(site.build("1.0"))
+    package = site.build("1.1", files={"lib/data.bin": b"\0" * 3_000_000})
+    site.deployment_id += 1
+    plan = site.plan(package)
+    size, commands = package.fields["size"], {name: shlex.join(plan[name]) for name in ("stop", "start")}
+    commands = {
+        name: text.replace("'{deploy_path}'", str(site.deploy_path)).replace("'{port}'", str(site.port))
+        for name, text in commands.items()
+    }
+    brought_up = [
+        f"stop: ended with 0 after : {commands['stop']}",
+        f"port {site.port} was free after ",
+        "current: 1.0 -> 1.1",
+        f"start: ended with 0 after : {commands['start']}",
+    ]
+    healthy = f"GET http://127.0.0.1:{site.port}/healthz after : status 200"
+    runs = f"runs 1.1, by its process in {site.deploy_path}; port {site.port} is served by "
+
+    assert told(site.run("download", plan)) == [
+        f"signature of 1.1 holds, by key {site.key_id}",
+        f"fetched {size} bytes in ",
+        f"sha256 {package.fields['sha256'][:12]} is what was signed",
+        "unpacked 3 files, 3.0 MB, in ",
+    ]
+    installed = told(site.run("install", plan))
+    for line, expected in zip(installed, brought_up, strict=True):
+        assert line[:100] == expected[:100]
+    for verb in ("verify", "prove"):
+        answered, running = told(site.run(verb, plan))
+        assert answered.startswith(healthy)
+        assert running == runs
+    restored = told(site.run("restore", plan))
+    assert restored[2] == "current: 1.1 -> 1.0"
+    assert [line.partition(":")[0] for line in restored[:2]] == ["stop", f"port {site.port} was free after "]
+    assert restored[5].startswith("runs 1.0, ")
+
+
+def test_a_verb_that_failed_says_how_far_it_came(site: Site) -> None:
+    """And a repetition, or whoever reads the journal, is told the same."""
+    site.release(site.build("1.0"))
+    package = site.build("1.1")
+    site.deployment_id += 1
+    site.run("download", site.plan(package))
+    plan = site.plan(package, start=["/no/such/program"])
+
+    report = site.run("install", plan)
+
+    assert told(report)[-1] == "current: 1.0 -> 1.1"
+    assert site.run("install", plan)["lines"] == site.run("status", plan, verb="install")["lines"] == report["lines"]
 
 
 def test_a_version_that_was_not_downloaded_is_not_installed(site: Site) -> None:

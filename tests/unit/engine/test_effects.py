@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from rollwave.domain.model import Progress, Stage
 from rollwave.engine.effects import (
@@ -18,7 +19,7 @@ from rollwave.engine.effects import (
     Effects,
     _outcome,
 )
-from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError
+from rollwave.ports.executor import HostReport, HostState, HostUnknownError, HostUnreachableError, Line
 
 SILENT = HostUnknownError("no answer")
 DEAD = HostUnreachableError("no route")
@@ -111,3 +112,65 @@ def test_a_failure_keeps_the_last_lines_that_the_host_printed():
     assert failed(output="cannot bind\n") == "cannot bind"
     assert failed(traceback="Traceback\nKeyError") == "Traceback\nKeyError"
     assert failed() == failed(output=None) == failed(output="\n") == ""
+
+
+@pytest.mark.parametrize("state", [HostState.SUCCEEDED, HostState.FAILED])
+def test_what_a_verb_did_goes_on_record_however_it_went(state):
+    """One that failed tells how far it came."""
+    lines = (Line(after_ms=7, text="current: 1.0 -> 2.0"),)
+    report = HostReport(state=state, code="" if state is HostState.SUCCEEDED else "lifecycle.start_failed", lines=lines)
+
+    assert _outcome(Stage.INSTALL, report).lines == lines
+    assert _outcome(Stage.INSTALL, DONE).lines == ()
+
+
+def test_what_no_database_stores_is_replaced():
+    """An app may answer and print anything; PostgreSQL takes no NUL, and nobody takes half of a character."""
+    odd, tame = "a\x00b\x1b[1m\ud800\tö 好", "a?b?[1m?\tö 好"
+    done = replace(DONE, lines=(Line(after_ms=1, text=odd),))
+    report = replace(done, state=HostState.FAILED, code="health.timeout", message=odd, detail={"output": odd})
+
+    assert _outcome(Stage.VERIFY, done).lines == (Line(after_ms=1, text=tame),)
+    failure = _outcome(Stage.VERIFY, report).failure
+    assert failure
+    assert (failure.message, failure.log) == (tame, tame)
+
+
+class Slow:
+    """A balancer that takes its time; *drains* says whether requests in flight come to an end."""
+
+    def __init__(self, time: Time, *, drains: bool = True) -> None:
+        self._time = time
+        self._drains = drains
+
+    async def mark_down(self, _member, *, drain_timeout_s):
+        await self._time.sleep(drain_timeout_s if not self._drains else 4.1)
+        return self._drains
+
+    async def mark_up(self, _member):
+        await self._time.sleep(0.25)
+
+
+def at_balancer(stage: Stage, *, drains: bool = True, member: object = "web-1"):
+    time = Time()
+    effects = Effects(executors={}, balancers={"edge": Slow(time, drains=drains)}, clock=time)
+    job = SimpleNamespace(member=member, balancer="edge", drain_timeout_s=30)
+
+    async def own() -> None:
+        await time.sleep(9)
+
+    async def ask():
+        return await effects.perform(job, stage, attempt=1, epoch=1, own=own)
+
+    return anyio.run(ask)
+
+
+def test_a_balancer_is_told_of_with_the_time_that_it_took():
+    """Without what went before, such as to make sure of the slice; where there is no balancer, nothing is said."""
+    (down,) = at_balancer(Stage.MARKDOWN).lines
+    (up,) = at_balancer(Stage.MARKUP).lines
+
+    assert down == Line(after_ms=4100, text="out of traffic at edge, and no request in flight, after 4.1 s")
+    assert up == Line(after_ms=250, text="in traffic at edge after 0.2 s")
+    assert at_balancer(Stage.MARKDOWN, drains=False).lines == ()
+    assert at_balancer(Stage.MARKUP, member=None).lines == ()

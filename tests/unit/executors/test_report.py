@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rollwave.executors.report import parse_report
-from rollwave.ports.executor import HostReport, HostState, HostUnknownError
+from rollwave.ports.executor import CHARACTERS, LINES, HostReport, HostState, HostUnknownError, Line
 
 GOOD = {
     "state": "failed",
@@ -35,6 +35,27 @@ def test_a_report_keeps_every_fact(command):
         running_version="0.9",
         detail={"needed_bytes": 5, "current_version": "0.9"},
     )
+
+
+def test_what_a_verb_did_comes_along(command):
+    """So many lines, so wide; what is none spoils nothing, and a driver of an older version keeps none."""
+    told = [{"after_ms": 5, "text": "current: 0.9 -> 1.0"}, {"after_ms": 12, "text": "x" * 1000}]
+    garbage = [
+        None,
+        "line",
+        {},
+        {"after_ms": True, "text": ""},
+        {"after_ms": -1, "text": ""},
+        {"after_ms": 1, "text": 2},
+    ]
+
+    first, second = parse(command, GOOD | {"lines": told}).lines
+    assert first == Line(after_ms=5, text="current: 0.9 -> 1.0")
+    assert second == Line(after_ms=12, text="x" * CHARACTERS)
+    assert len(parse(command, GOOD | {"lines": told * 50}).lines) == LINES
+    for nothing in (garbage, None, "lines", {"after_ms": 5}):
+        report = parse(command, GOOD | {"lines": nothing})
+        assert (report.state, report.lines) == (HostState.FAILED, ())
 
 
 @pytest.mark.parametrize(("before", "after"), [(b"warning: noise\n{}\n", b"\n"), (b"", b""), (b"\xff\n", b"\n\n")])

@@ -102,3 +102,19 @@ def test_the_last_word_about_a_wrong_command_line_is_what_is_wrong(capsys) -> No
     assert driver.main(["install", "plan.json", "--colour", "blue"]) == 2
 
     assert capsys.readouterr().err.splitlines()[-1] == "error: there is no option --colour"
+
+
+@given(texts=st.lists(st.text(max_size=400), max_size=12))
+def test_notes_are_few_and_short(texts: list[str]) -> None:
+    """So many lines, so wide, each one line, in order; what was noted first is kept."""
+    notes = driver.Notes()
+    for text in texts:
+        notes.add(text)
+
+    assert len(notes.lines) == min(len(texts), driver.TOLD_LINES)
+    assert all(len(line["text"]) <= driver.TOLD_CHARACTERS for line in notes.lines)
+    assert all(line["text"].splitlines() in ([], [line["text"]]) for line in notes.lines)
+    assert [line["after_ms"] for line in notes.lines] == sorted(line["after_ms"] for line in notes.lines)
+    for line, text in zip(notes.lines, texts, strict=False):
+        whole = " ".join(text.split())
+        assert line["text"] == whole or (line["text"].endswith("...") and whole.startswith(line["text"][:-3]))

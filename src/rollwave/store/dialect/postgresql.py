@@ -18,7 +18,7 @@ _IDS: Final = frozenset({"id", "deployment_id", "instance_id"})
 _NUMBERS: Final = frozenset({"slice", "attempt", "batch", "position", "seq", "first_seq", "number", "epoch", "recalls"})
 _FLAGS: Final = frozenset({"hold", "offline", "failed", "new", "busy_elsewhere", "restored"})
 _TIMES: Final = frozenset({"at", "lease_until"})
-_DOCUMENTS: Final = frozenset({"failure"})
+_DOCUMENTS: Final = frozenset({"failure", "lines"})
 """Names of columns that are no text: the same name has the same type in every statement."""
 
 _GIVEN_UP: Final = frozenset({"40001", "40P01"})

@@ -30,7 +30,7 @@ class EventOut(Output):
     at: Time
     kind: str = Field(description="Name of the fact; Transition for one stage of one target.")
     instance: str | None = Field(description="For a Transition: whose stage.")
-    data: dict[str, Any] = Field(description="The fact itself.")
+    data: dict[str, Any] = Field(description="The fact itself; of a Transition, `lines` are what the stage did.")
     sentence: str = Field(description="The fact for a person.")
 
 
