@@ -132,6 +132,9 @@ def test_failures_are_grouped_by_cause_and_a_card_tells_one_of_them(portal: Port
     expect(card.locator(".stages .failed")).to_have_count(1)
     expect(card.locator(".log")).to_contain_text("verify failed")
     expect(card.locator(".log .said")).to_have_text("started 7.2.0\nbind: address in use")
+    did = card.locator(".log code[lang=en]")
+    for what in ("out of traffic at edge", "fetched 7.2.0", "current: 7.1.0 -> 7.2.0"):
+        expect(did.filter(has_text=what).first).to_be_visible()
     page.locator("[data-chip=failed]").click()
     page.locator("[data-view=table]").click()
     rows = page.locator("#target-table tbody tr")
@@ -182,6 +185,34 @@ def test_the_card_of_a_target_that_is_tried_again_renews_itself(portal: Portal, 
     expect(card.locator(".target-facts")).to_contain_text("Attempt 2", timeout=PATIENCE_MS)
     for standing in ("now", "failed"):
         expect(card.locator(f".stages .{standing}", has_text="verify")).to_have_count(1, timeout=PATIENCE_MS)
+
+
+def test_a_card_that_was_opened_from_the_table_is_a_live_log(portal: Portal, group: str):
+    """It renews with every stage of its target, shows what each did, in either language, and stays at its end."""
+    number = portal.seed.begin(group, "4.16.0", config=CONFIG, start=False)
+    context = portal.member(locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"/deployments/{number}")
+    expect(page.locator("#live")).to_have_text(WORDS["zh-CN"]["live"], timeout=PATIENCE_MS)
+    page.locator("[data-view=table]").click()
+    page.locator("#target-table tbody button").first.click()
+    card = page.locator("#target-card")
+    expect(card.locator(".target-facts")).to_be_visible(timeout=PATIENCE_MS)
+    expect(card.locator(".log")).to_have_count(0)
+    portal.seed.post(f"/deployments/{number}/actions/start", {})
+
+    did = card.locator(".log code[lang=en]")
+    expect(did.filter(has_text="runs 4.16.0")).to_have_count(1, timeout=PATIENCE_MS)
+    assert did.first.inner_text().startswith("out of traffic at edge, and no request in flight, after ")
+    page.wait_for_function(
+        """() => {
+            const log = document.querySelector("#target-card .log");
+
+            return log.scrollHeight > log.clientHeight && log.scrollTop + log.clientHeight >= log.scrollHeight - 1;
+        }""",
+        timeout=PATIENCE_MS,
+    )
+    context.close()
 
 
 def test_arrows_move_from_target_to_target(portal: Portal, page: Page):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -18,13 +19,13 @@ from rollwave.words.standing import failure_cause
 from rollwave.words.story import Names, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from rollwave.domain.model import State
     from rollwave.store.codec import StageChanged
 
-LINES: Final = 60
+LINES: Final = 120
 """Most lines of the log that are shown: the newest."""
 
 _CHAIN: Final = (Stage.MARKDOWN, Stage.DOWNLOAD, Stage.INSTALL, Stage.VERIFY, Stage.MARKUP)
@@ -35,16 +36,18 @@ class Line(Struct, frozen=True, kw_only=True):
     What happened to the target.
 
     Attributes:
-        at: When.
-        text: What, for a person.
+        at: When; of what a stage did, counted from its beginning by the clock where it did it.
+        text: What, for a person; what a stage did is technical, and in English.
         tone: bad, wait or none.
+        did: Name of the stage that did it; empty where it tells how a stage stands.
         said: What the commands on the host printed last, where it failed.
     """
 
     at: datetime
     text: str
-    tone: str
-    said: str
+    tone: str = ""
+    did: str = ""
+    said: str = ""
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -121,7 +124,7 @@ def card(state: State, position: int) -> Card | None:
         cause=cause[:1].upper() + cause[1:],
         message=target.failure.message if target.failure else "",
         bars=_bars([(at, one) for at, one in log if one.attempt == target.attempt]),
-        lines=tuple(_line(at, one) for at, one in log[-LINES:]),
+        lines=tuple(_lines(log))[-LINES:],
         can_retry=any(one.instance_id == instance.id for one in retryable(state)),
         full_name=instance.name,
     )
@@ -153,6 +156,19 @@ def _bar(stage: Stage, log: Sequence[tuple[datetime, Progress]]) -> Bar:
     is_ended = last is not None and began is not None and standing in ("done", "failed")
     took = f"{(last[0] - began).total_seconds():.1f}" if is_ended and last and began else ""
     return Bar(name=name_of(stage, language_shown()), standing=standing, began_at=began, took=took)
+
+
+def _lines(log: Sequence[tuple[datetime, StageChanged]]) -> Iterator[Line]:
+    """Yield how stages stood, and before the end of each what it did."""
+    began: dict[tuple[int, Stage], datetime] = {}
+    for at, one in log:
+        if one.progress is Progress.RUNNING:
+            began[one.attempt, one.stage] = at
+        first = began.get((one.attempt, one.stage), at)
+        for line in one.lines:
+            when = min(at, first + timedelta(milliseconds=line.after_ms))
+            yield Line(at=when, text=line.text, did=name_of(one.stage, language_shown()))
+        yield _line(at, one)
 
 
 def _line(at: datetime, one: StageChanged) -> Line:

@@ -139,7 +139,8 @@ function isChanged(field) {
 }
 
 /**
- * Put the focus back to the button or link that had it, and tables and logs to where they were scrolled.
+ * Put the focus back to the button or link that had it, and tables and logs to where they were scrolled. A log that is
+ * new, or was at its end, shows its end.
  *
  * @param {Document} page
  * @param {string} id of the part that is about to be replaced
@@ -148,14 +149,18 @@ export function keepPlace(page, id) {
     const part = page.getElementById(id);
     const focused = part?.contains(page.activeElement) ? page.activeElement : null;
     const name = focused && nameOf(focused);
-    const scrolled = [...(part?.querySelectorAll(SCROLLED) ?? [])].map((one) => [one.scrollLeft, one.scrollTop]);
+    const scrolled = [...(part?.querySelectorAll(SCROLLED) ?? [])].map(placeOf);
 
     page.addEventListener(
         "htmx:afterSettle",
         () => {
             const now = page.getElementById(id);
 
-            now?.querySelectorAll(SCROLLED).forEach((one, index) => one.scrollTo(scrolled[index]?.[0] ?? 0, scrolled[index]?.[1] ?? 0));
+            now?.querySelectorAll(SCROLLED).forEach((one, index) => {
+                const { left, top, isAtEnd } = scrolled[index] ?? { left: 0, top: 0, isAtEnd: one.matches(".log") };
+
+                one.scrollTo(left, isAtEnd ? one.scrollHeight : top);
+            });
 
             const again = name && [...(now?.querySelectorAll("a, button, summary, [tabindex]") ?? [])].find((one) => nameOf(one) === name);
 
@@ -165,6 +170,17 @@ export function keepPlace(page, id) {
         },
         { once: true },
     );
+}
+
+/**
+ * Where a table or a log is scrolled to; a log that shows its end goes on to do so.
+ *
+ * @param {Element} one
+ */
+function placeOf(one) {
+    const isAtEnd = one.matches(".log") && one.scrollTop + one.clientHeight >= one.scrollHeight - 1;
+
+    return { left: one.scrollLeft, top: one.scrollTop, isAtEnd };
 }
 
 /** @param {Element} one */

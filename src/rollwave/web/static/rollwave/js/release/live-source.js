@@ -13,7 +13,8 @@ const PATIENCE = 3;
 /**
  * The live data of one release. Begins with a snapshot, follows the events, and heals by itself.
  *
- * Events: `model` (a new model, in `detail`), `cells` (places that changed), `figures`, `state` (live, off or over).
+ * Events: `model` (a new model, in `detail`), `cells` (places that changed), `touched` (place, state, place, state, and so
+ * on, of all to which something happened), `figures`, `state` (live, off or over).
  */
 export class LiveSource extends EventTarget {
     /** @type {Model | null} */
@@ -91,9 +92,10 @@ export class LiveSource extends EventTarget {
         stream.addEventListener("cells", (event) => {
             this.#heard();
 
-            const changed = model.apply(JSON.parse(event.data), Number(event.lastEventId));
+            const flat = JSON.parse(event.data);
 
-            this.#tell("cells", changed);
+            this.#tell("cells", model.apply(flat, Number(event.lastEventId)));
+            this.#tell("touched", flat);
         });
         stream.addEventListener("figures", (event) => {
             this.#heard();

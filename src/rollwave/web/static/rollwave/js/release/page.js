@@ -7,11 +7,10 @@ import { Ribbon } from "./ribbon.js";
 import "./target-grid.js";
 import { Tip } from "./tip.js";
 
-/** Between two looks at the figures, at the parts that the server makes (a crowd is spread over half as much), at the table and at a card. */
+/** Between two looks at the figures and a card, at the parts that the server makes (a crowd is spread over half as much), and at the table. */
 const FIGURES_MS = 500;
 const PANELS_MS = 1_500;
 const TABLE_MS = 2_000;
-const CARD_MS = 1_000;
 
 class ReleasePage extends HTMLElement {
     #picked = -1;
@@ -19,7 +18,6 @@ class ReleasePage extends HTMLElement {
     #isDue = false;
     #isAsked = false;
     #cardIsOld = false;
-    #cardSince = 0;
     #cardText = "";
     #tableIsOld = false;
     #tableSince = 0;
@@ -37,6 +35,7 @@ class ReleasePage extends HTMLElement {
 
         this.live.addEventListener("model", (event) => this.#onModel(detail(event)));
         this.live.addEventListener("cells", (event) => this.#onCells(detail(event)));
+        this.live.addEventListener("touched", (event) => this.#onTouched(detail(event)));
         this.live.addEventListener("figures", (event) => this.#onFigures(detail(event)));
         this.live.addEventListener("state", (event) => this.#onState(detail(event)));
         this.grid.addEventListener("pick", (event) => this.#pick(detail(event)));
@@ -56,6 +55,7 @@ class ReleasePage extends HTMLElement {
     #onModel(model) {
         this.tip.model = model;
         this.grid.show(model);
+        this.#cardIsOld = this.#picked >= 0;
         this.#draw();
     }
 
@@ -64,9 +64,12 @@ class ReleasePage extends HTMLElement {
         this.grid.change(changed);
         this.#isDue = true;
         this.#tableIsOld = true;
+    }
 
-        if (changed.includes(this.#picked)) {
-            this.#cardIsOld = true;
+    /** @param {number[]} flat a stage may begin, end and say what it did, and the cell be of one color all along */
+    #onTouched(flat) {
+        for (let index = 0; index < flat.length && this.#picked >= 0 && !this.#cardIsOld; index += 2) {
+            this.#cardIsOld = flat[index] === this.#picked;
         }
     }
 
@@ -99,18 +102,11 @@ class ReleasePage extends HTMLElement {
         if (this.#isDue) {
             this.#draw();
         }
-        if (this.#cardIsOld || this.#cardMoves()) {
+        if (this.#cardIsOld && !document.hidden && isNothingMarked()) {
             this.#loadCard();
         }
 
         this.#renewTable();
-    }
-
-    /** Whether more may happen to the target whose card is open than its cell tells: a retry is of one color all along. */
-    #cardMoves() {
-        const moves = this.#picked >= 0 && document.querySelector("#target-card .stages :is(.now, .unknown)");
-
-        return moves && !document.hidden && performance.now() - this.#cardSince > CARD_MS;
     }
 
     /** @param {CustomEvent} event of an answer on its way into the page: a card that is as it was is not read anew */
@@ -118,14 +114,17 @@ class ReleasePage extends HTMLElement {
         if (detail.target?.id === "target-card") {
             detail.shouldSwap = detail.shouldSwap && detail.serverResponse !== this.#cardText;
             this.#cardText = detail.serverResponse;
-            keepPlace(document, "target-card");
+
+            if (detail.shouldSwap) {
+                keepPlace(document, "target-card");
+            }
         }
     }
 
     /** Bring the table up to date while it is looked at, on the page of it that is shown. */
     #renewTable() {
         const table = document.getElementById("target-table");
-        const isSeen = table && !table.hidden && !document.hidden && document.getSelection()?.isCollapsed !== false;
+        const isSeen = table && !table.hidden && !document.hidden && isNothingMarked();
 
         if (this.#tableIsOld && isSeen && performance.now() - this.#tableSince > TABLE_MS) {
             keepPlace(document, table.id);
@@ -178,7 +177,6 @@ class ReleasePage extends HTMLElement {
 
     #loadCard() {
         this.#cardIsOld = false;
-        this.#cardSince = performance.now();
 
         if (this.#picked >= 0) {
             htmx().ajax("GET", `${this.url}/targets/${this.#picked}`, { target: "#target-card", swap: "innerHTML" });
@@ -203,12 +201,16 @@ class ReleasePage extends HTMLElement {
         const element = event.target instanceof Element ? event.target : null;
         const chip = element?.closest("[data-chip]");
         const view = element?.closest("[data-view]");
+        const row = element?.closest("[data-place]");
 
         if (chip instanceof HTMLElement) {
             this.#filter(chip);
         }
         if (view instanceof HTMLElement) {
             this.#view(view.dataset.view ?? "");
+        }
+        if (row instanceof HTMLElement) {
+            this.#pick(Number(row.dataset.place));
         }
         if (element?.closest("[data-close-card]")) {
             this.#picked = -1;
@@ -272,6 +274,11 @@ class ReleasePage extends HTMLElement {
             this.grid.goToFailed();
         }
     }
+}
+
+/** Whether nobody has text in hand, to copy it. */
+function isNothingMarked() {
+    return document.getSelection()?.isCollapsed !== false;
 }
 
 /** @param {string} id */
