@@ -124,6 +124,7 @@ class Releases:
         Raises:
             DeploymentActiveError: If the group has a deployment that is not final.
             IdempotencyConflictError: If the command key stands for another request.
+            StateConflictError: If an instance of the plan has left the group; plan again.
         """
         deployment_id = self.store.create(planned, at=now, command=command)
         self.act(deployment_id, TimeCame(), now=now)

@@ -237,6 +237,7 @@ class Store(Protocol):
         Raises:
             DeploymentActiveError: If the group has a deployment that is not final; nothing is recorded.
             IdempotencyConflictError: If the command key stands for another request.
+            StateConflictError: If an instance of the plan has left the group; plan again.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from rollwave.domain import evolve
-from rollwave.domain.errors import CommandRepeatedError, DeploymentActiveError, NotFoundError
+from rollwave.domain.errors import CommandRepeatedError, DeploymentActiveError, NotFoundError, StateConflictError
 from rollwave.domain.model import Entry, Standing
 from rollwave.store import codec, decisions, fleets, keys
 from rollwave.store.deployments import active, follow
@@ -27,6 +27,7 @@ _INSERT_TARGETS = f"""
 INSERT INTO store_target (deployment_id, instance_id, position, batch, standing, attempt, entry, restored)
 SELECT %s, instance_id, position, batch, '{Standing.PENDING.value}', 1, '{Entry.FULL.value}', FALSE
 FROM {recordset("instance_id", "position", "batch")}
+WHERE instance_id IN (SELECT id FROM store_instance WHERE group_id = %s)
 """
 
 
@@ -51,6 +52,8 @@ def _insert(planned: Planned, *, at: datetime) -> int:
     except Group.DoesNotExist:
         raise NotFoundError(kind="group", name=planned.group) from None
     begun = evolve.planned(0, planned, fleet={}).deployment
+    # First, as in every transaction that changes what a decision may look at: from now on nobody is removed.
+    fleets.touch([group.id])
     try:
         with transaction.atomic():
             row = Deployment.objects.create(
@@ -77,11 +80,11 @@ def _insert(planned: Planned, *, at: datetime) -> int:
     follow(group.id, by=row.id)
     places = [(number, instance_id) for number, batch in enumerate(planned.batches, start=1) for instance_id in batch]
     targets = [(instance_id, position, number) for position, (number, instance_id) in enumerate(places)]
-    execute(_INSERT_TARGETS, row.id, pack(targets))
+    if execute(_INSERT_TARGETS, row.id, pack(targets), group.id) != len(targets):
+        raise StateConflictError(f"an instance of {group.name} was removed meanwhile; plan again", group=group.name)
     log = Log()
     log.add_facts(row.id, [planned], at=at)
     log.write()
-    fleets.touch([group.id])
     decisions.append([planned], before=None, after=begun, deployment_id=row.id, at=at)
     return row.id
 

@@ -119,6 +119,27 @@ class MemoryStore:
         self._groups_of_server[instance.server].add(group)
         self._groups[group].version += 1
 
+    def remove_instance(self, instance_id: int) -> None:
+        """
+        Remove an instance from its group, and from the tables of its old deployments.
+
+        Raises:
+            DeploymentActiveError: If the group has a deployment that is not final.
+        """
+        group = self._instances[instance_id].group
+        self._check_free(group)
+        # Before it goes, too: afterwards its group may share no server with those whose room it was part of.
+        self._touch(group)
+        server = self._instances.pop(instance_id).instance.server
+        self._by_group[group].remove(instance_id)
+        if all(self._instances[one].instance.server != server for one in self._by_group[group]):
+            self._groups_of_server[server].discard(group)
+        row = self._groups[group]
+        row.canaries = tuple(one for one in row.canaries if one != instance_id)
+        for deployment in self._deployments.values():
+            deployment.targets.pop(instance_id, None)
+        self._touch(group)
+
     def add_package(self, package_id: int, package: SignedPackage) -> None:
         """Register a package."""
         self._packages[package_id] = package
@@ -185,10 +206,11 @@ class MemoryStore:
             if repeated.deployment_id is None:
                 raise
             return repeated.deployment_id
-        active = self._active.get(planned.group)
-        if active is not None:
-            phase = self._deployments[active].state.deployment.phase.value
-            raise DeploymentActiveError(group=planned.group, deployment_id=active, phase=phase)
+        self._check_free(planned.group)
+        if not {one for batch in planned.batches for one in batch} <= set(self._by_group[planned.group]):
+            raise StateConflictError(
+                f"an instance of {planned.group} was removed meanwhile; plan again", group=planned.group
+            )
         deployment_id = len(self._deployments) + 1
         state = begin(deployment_id, planned, fleet={})
         ended = self._ended[planned.group]
@@ -206,6 +228,12 @@ class MemoryStore:
         self._touch(planned.group)
         self._accept_command(command, deployment_id)
         return deployment_id
+
+    def _check_free(self, group: str) -> None:
+        active = self._active.get(group)
+        if active is not None:
+            phase = self._deployments[active].state.deployment.phase.value
+            raise DeploymentActiveError(group=group, deployment_id=active, phase=phase)
 
     def accepted(self, command: CommandKey) -> int | None:
         digest, deployment_id = self._commands.get(command.key, (command.digest, None))
@@ -378,7 +406,8 @@ class MemoryStore:
 
     def jobs(self, claim: Claim, *, now: datetime) -> tuple[Job, ...]:
         row = self._row(claim.key[0])
-        targets = [row.targets[one] for one in claim.instance_ids]
+        # Where the deployment is over, instances may be gone.
+        targets = [row.targets[one] for one in claim.instance_ids if one in row.targets]
         if claim.course is Course.PRESTAGE:
             targets = [target for target in targets if target.standing is Standing.PENDING]
         else:
@@ -432,7 +461,8 @@ class MemoryStore:
 
     def held(self, key: SliceKey) -> tuple[int, frozenset[int]]:
         slice_row = self._row(key[0]).slices[key[1]]
-        gone = (one for one in slice_row.instance_ids if not self._instances[one].instance.can_take_part)
+        known = (one for one in slice_row.instance_ids if one in self._instances)
+        gone = (one for one in known if not self._instances[one].instance.can_take_part)
         return slice_row.recalls, frozenset(gone)
 
     def undispatched(self, *, now: datetime, stale_before: datetime) -> Sequence[SliceKey]:
@@ -487,6 +517,8 @@ class MemoryStore:
 
     def set_hold(self, instance_id: int, *, hold: bool, actor: str, reason: str, at: datetime) -> int | None:
         del actor, reason, at
+        if instance_id not in self._instances:
+            raise NotFoundError(kind="instance", name=instance_id)
         row = self._instances[instance_id]
         row.instance = replace(row.instance, hold=hold)
         self._touch(row.group)
@@ -532,8 +564,8 @@ class MemoryStore:
         return wants_traffic(row.instance, self._target(row.instance.id, row.group))
 
     def reserve_traffic(self, wish: Wish, *, now: datetime, until: datetime) -> bool:
-        row = self._instances[wish.instance_id]
-        if self._wants_in(row) is not wish.in_traffic:
+        row = self._instances.get(wish.instance_id)
+        if row is None or self._wants_in(row) is not wish.in_traffic:
             return False
         if not wish.in_traffic:
             return True

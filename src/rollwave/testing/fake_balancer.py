@@ -42,13 +42,15 @@ class FakeBalancer:
     Args:
         clock: Waiting and time.
         members: Members, all in traffic.
-        poll_s: How often `mark_down` looks at the requests in flight, in seconds.
+        poll_s: How often a call that has to wait looks again, in seconds.
+        up_timeout_s: Most time until `mark_up` finds the member healthy, in seconds.
         watch: Told the name of every member that a call took out of traffic or into it, for an oracle.
 
     Attributes:
         is_down: While True, every call raises `BalancerUnknownError` without effect.
         request_delay_s: Time between a call and its effect, in seconds.
         reply_delay_s: Time between a call's effect and its return, in seconds.
+        unhealthy: Names of members that fail the balancer's own health check: whatever they are told, they are out.
         downs: How often each member went out of traffic, by name.
         ups: How often each member came into traffic by `mark_up`, by name.
     """
@@ -59,16 +61,19 @@ class FakeBalancer:
         members: Iterable[Member] = (),
         *,
         poll_s: float = 0.05,
+        up_timeout_s: float = 30.0,
         watch: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._clock = clock
         self._poll_s = poll_s
+        self._up_timeout_s = up_timeout_s
         self._watch = watch
         self._states: dict[str, _State] = {}
         self._faults: deque[BalancerFault] = deque()
         self.is_down = False
         self.request_delay_s = 0.0
         self.reply_delay_s = 0.0
+        self.unhealthy: set[str] = set()
         self.downs: Counter[str] = Counter()
         self.ups: Counter[str] = Counter()
         for member in members:
@@ -103,11 +108,17 @@ class FakeBalancer:
             self.ups[member.name] += 1
             self._watch(member.name)
         await self._reply(fault)
+        deadline = self._clock.now() + timedelta(seconds=self._up_timeout_s)
+        while member.name in self.unhealthy:
+            if self._clock.now() >= deadline:
+                raise BalancerUnknownError(f"{member.name} is not up: its health check fails", member=member.name)
+            await self._clock.sleep(self._poll_s)
+            self._check_reachable()
 
     async def read(self, members: Sequence[Member]) -> Mapping[str, Traffic]:
         """Return the truth by name."""
         fault = await self._arrive()
-        answer = {member.name: self._traffic(self._state(member)) for member in members}
+        answer = {member.name: self._traffic(member) for member in members}
         await self._reply(fault)
         return answer
 
@@ -117,12 +128,16 @@ class FakeBalancer:
         """Set *member* up, in traffic or out; its pool begins to exist with its first member."""
         self._states[member.name] = _State(pool=member.pool, is_in=is_in)
 
+    def remove(self, name: str) -> None:
+        """Take a member out of the balancer's configuration: it is known no more."""
+        del self._states[name]
+
     def begin_request(self, name: str) -> bool:
         """Send one request to the member; False if it takes no new requests (then nothing happened)."""
-        state = self._states[name]
-        if state.is_in:
-            state.request_count += 1
-        return state.is_in
+        takes_it = self.in_traffic(name)
+        if takes_it:
+            self._states[name].request_count += 1
+        return takes_it
 
     def end_request(self, name: str) -> None:
         """Let one request in flight to the member end."""
@@ -142,8 +157,16 @@ class FakeBalancer:
 
     # The ground truth.
 
+    def knows(self, name: str) -> bool:
+        """Return whether the member is configured."""
+        return name in self._states
+
     def in_traffic(self, name: str) -> bool:
         """Return whether the member takes new requests."""
+        return self.is_put_in(name) and name not in self.unhealthy
+
+    def is_put_in(self, name: str) -> bool:
+        """Return whether the member was told to take new requests, healthy or not."""
         return self._states[name].is_in
 
     def in_flight(self, name: str) -> int:
@@ -152,11 +175,11 @@ class FakeBalancer:
 
     def serving(self, pool: str) -> tuple[str, ...]:
         """Return the names of the pool's members that take new requests."""
-        return tuple(name for name, state in self._states.items() if state.pool == pool and state.is_in)
+        return tuple(name for name, state in self._states.items() if state.pool == pool and self.in_traffic(name))
 
     def out_of_traffic(self, pool: str) -> tuple[str, ...]:
         """Return the names of the pool's members that take no new requests."""
-        return tuple(name for name, state in self._states.items() if state.pool == pool and not state.is_in)
+        return tuple(name for name, state in self._states.items() if state.pool == pool and not self.in_traffic(name))
 
     # Inside.
 
@@ -170,9 +193,9 @@ class FakeBalancer:
             )
         return state
 
-    @staticmethod
-    def _traffic(state: _State) -> Traffic:
-        if state.is_in:
+    def _traffic(self, member: Member) -> Traffic:
+        state = self._state(member)
+        if self.in_traffic(member.name):
             return Traffic.IN
         return Traffic.DRAINING if state.request_count else Traffic.OUT
 

@@ -154,7 +154,7 @@ class FakeExecutor:
         found = [Finding(name=name, verdict=Verdict.OK, message="in memory") for name in names]
         health = Verdict.NOTE if host.running is None else Verdict.OK
         found.append(Finding(name="health", verdict=health, message=f"{host.running or 'nothing'} runs"))
-        return HostAnswer(findings=tuple(found), now=self._clock.now().timestamp())
+        return HostAnswer(findings=tuple(found), now=self._clock.now().timestamp() + host.skew_s)
 
     async def _result(self, host: FakeHost, worker: Worker) -> HostReport:
         give_up_at = self._clock.now() + timedelta(seconds=self._patience_s)

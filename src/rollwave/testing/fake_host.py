@@ -70,6 +70,7 @@ class FakeHost:
         installs: How often install really switched and restarted, by (deployment, attempt).
         is_reachable: Whether commands arrive, while it has power.
         has_power: Whether there is anything that could answer.
+        skew_s: How far its clock is ahead of the true time, in seconds; it judges deadlines by that.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class FakeHost:
         self.installs: Counter[tuple[int, int]] = Counter()
         self.is_reachable = True
         self.has_power = True
+        self.skew_s = 0.0
         self._durations_s = durations_s
         self._broken_versions = broken_versions
         self._watch = watch
@@ -194,12 +196,19 @@ class FakeHost:
             return _failed("host.superseded", "a deployment that was created after this one was here")
         return None
 
+    def _refusal_by_deadline(self, command: HostCommand, now: datetime) -> HostReport | None:
+        late_s = now.timestamp() + self.skew_s - command.deadline
+        if late_s <= 0:
+            return None
+        message = f"the command came {late_s:.1f} s after its deadline; nothing was begun"
+        return _failed("host.deadline_passed", message, late_s=late_s)
+
     def _begin_next(self, now: datetime) -> None:
         while self._active is None and self._queue:
             worker = self._queue.popleft()
             command, key = worker.command, key_of(worker.command)
             # Judged again now that it is its turn: it may have queued while the world went on.
-            worker.report = self._refusal(command) or self._journal.get(key) or _refusal_by_deadline(command, now)
+            worker.report = self._refusal(command) or self._journal.get(key) or self._refusal_by_deadline(command, now)
             if worker.report is not None:
                 continue
             self._begun.add(key)
@@ -288,11 +297,3 @@ _SUCCEEDED = HostReport(state=HostState.SUCCEEDED)
 
 def _failed(code: str, message: str, **detail: object) -> HostReport:
     return HostReport(state=HostState.FAILED, code=code, message=message, detail=detail)
-
-
-def _refusal_by_deadline(command: HostCommand, now: datetime) -> HostReport | None:
-    late_s = now.timestamp() - command.deadline
-    if late_s <= 0:
-        return None
-    message = f"the command came {late_s:.1f} s after its deadline; nothing was begun"
-    return _failed("host.deadline_passed", message, late_s=late_s)

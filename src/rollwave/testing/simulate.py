@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seed is not None:
         seeds = range(options.seed, options.seed + 1)
     else:
-        seeds = range(options.first, options.first + options.seeds)
+        seeds = range(options.first, options.first + options.seeds * options.step, options.step)
     began = time.perf_counter()
     digest = hashlib.blake2b(digest_size=16)
     releases = violations = 0
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simulate", description="Run the engine in simulated worlds.")
     parser.add_argument("--seeds", type=int, default=200, help="how many worlds")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
+    parser.add_argument("--step", type=int, default=1, help="from one seed to the next: 32 for worlds of one kind")
     parser.add_argument("--seed", type=int, help="replay this one world")
     parser.add_argument("--jobs", type=int, default=1, help="in how many processes; the hash is the same")
     parser.add_argument("--verbose", action="store_true", help="print every event")

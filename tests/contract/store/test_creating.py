@@ -6,7 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from rollwave.domain import commands as cmd
-from rollwave.domain.errors import DeploymentActiveError, IdempotencyConflictError, NotFoundError
+from rollwave.domain.errors import (
+    DeploymentActiveError,
+    IdempotencyConflictError,
+    NotFoundError,
+    StateConflictError,
+)
 from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.ports.store import CommandKey
 from tests.contract.store.crew import NOON, Crew, planned, released
@@ -50,6 +55,33 @@ def test_a_group_has_one_active_deployment(world, goal):
     assert refused.value.facts["phase"] == "pending"
     first.act(cmd.GiveUp(actor="ann"))
     assert world.store.create(plan, at=NOON, command=KEY) != first.id
+
+
+def test_what_was_removed_after_the_plan_is_not_released_to(world, goal):
+    """Such a plan is refused as one that came too late, and leaves nothing behind; a new one goes without it."""
+    plan = planned(world, "shop", goal)
+    (gone, *_), *_ = plan.batches
+    world.remove_instance(gone)
+
+    with pytest.raises(StateConflictError):
+        world.store.create(plan, at=NOON, command=KEY)
+
+    assert world.store.fleet("shop").active is None
+    again = world.store.create(planned(world, "shop", goal), at=NOON, command=KEY)
+    assert gone not in world.store.load(again).state.targets
+
+
+def test_who_leaves_a_group_leaves_its_old_deployments(world, goal):
+    """Their tables have one line less, and the group's next deployment does not know it."""
+    first = released(world, "shop", goal)
+    gone = max(world.store.load(first.id).state.targets)
+
+    world.remove_instance(gone)
+
+    assert gone not in world.store.load(first.id).state.targets
+    assert gone not in {one.id for one in world.store.fleet("shop").instances}
+    second = Crew.create(world, "shop", goal, kind=Kind.REROLL)
+    assert gone not in second.state.targets
 
 
 def test_the_group_is_free_once_its_deployment_is_over(world, goal):

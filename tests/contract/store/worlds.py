@@ -69,6 +69,14 @@ class World(ABC):
         """Register an instance, in service unless *flags* say otherwise; return its id."""
 
     @abstractmethod
+    def remove_instance(self, instance_id: int) -> None:
+        """Take an instance out of its group, as a spec does."""
+
+    def _forget(self, instance_id: int) -> None:
+        """Its line is gone from the tables of old deployments, whose logs still tell of it: they differ, rightly."""
+        self.begun = {one: fleet for one, fleet in self.begun.items() if instance_id not in {its.id for its in fleet}}
+
+    @abstractmethod
     def prefer(self, group: str, instance_id: int) -> None:
         """Make an instance the canary that its group prefers."""
 
@@ -145,6 +153,10 @@ class MemoryWorld(World):
         self._store.add_instance(instance, group=group, port=port)
         return instance.id
 
+    def remove_instance(self, instance_id: int) -> None:
+        self._store.remove_instance(instance_id)
+        self._forget(instance_id)
+
     def prefer(self, group: str, instance_id: int) -> None:
         self._groups[group].canaries = (instance_id,)
 
@@ -202,6 +214,12 @@ class DjangoWorld(World):
         )
         fleets.touch_servers([row.id])
         return instance.id
+
+    def remove_instance(self, instance_id: int) -> None:
+        row = models.Instance.objects.get(id=instance_id)
+        fleets.touch([row.group_id])
+        row.delete()
+        self._forget(instance_id)
 
     def prefer(self, group: str, instance_id: int) -> None:
         server = models.Instance.objects.get(id=instance_id).server.name

@@ -138,6 +138,10 @@ class Chronicle:
         by_hand = self.state.deployment.goes_by_hand
         if by_hand and not batch.canary and not batch.released and number > 1:
             raise Violation("I8", f"batch {number} was opened, and nobody let it go")
+        config = self.state.deployment.config
+        pause_s = 0 if number == 1 else config.batch_pause_s if number == 2 else config.tail_pause_s
+        if pause_s and not batch.due_at and not by_hand and self.state.deployment.kind is not Kind.ROLLBACK:
+            raise Violation("I8", f"batch {number} was opened, and there was no pause of {pause_s} s before it")
 
     def _check_admission(self, fact: facts.SliceOpened, *, fleet: Collection[Instance], at: datetime) -> None:
         del at

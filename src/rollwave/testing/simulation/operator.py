@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions
@@ -15,20 +15,24 @@ from rollwave.domain.errors import (
     EmptyGroupError,
     InvalidValueError,
     NoStablePackageError,
+    NotFoundError,
     StateConflictError,
 )
 from rollwave.domain.model import BrakeCause, Kind, PackageRef, Phase, Standing
-from rollwave.engine.releases import Releases
 from rollwave.ports.store import CommandKey
 from rollwave.testing.simulation.history import Violation
 from rollwave.testing.simulation.process import StoreLink
 from rollwave.testing.simulation.scenario import APPROVED, Trouble, config_of
 from rollwave.testing.simulation.store import StoreDownError
+from rollwave.testing.simulation.web import Web, WebDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from rollwave.domain.model import State
+    from rollwave.engine.releases import Releases
+    from rollwave.ports.store import Fleet
     from rollwave.testing.simulation.scenario import GroupPlan
     from rollwave.testing.simulation.world import World
 
@@ -49,12 +53,17 @@ _PLAIN: Final[Mapping[Action, Callable[..., cmd.Command]]] = {
     Action.RETRY: cmd.Retry,
 }
 
+GIVES_UP: Final = 0.3
+"""How often somebody whose connection broke does not send a request again, and looks what came of it instead."""
+
+T = TypeVar("T")
+
 _FAILED: Final = (Phase.VERIFY_FAILURE, Phase.BAKE_FAILURE, Phase.FAILURE)
 
 
 class Operator:
     """
-    Works on one group through the use cases, from a process of its own that never dies.
+    Works on one group through the use cases, which a web process has.
 
     Args:
         world: Where.
@@ -67,8 +76,7 @@ class Operator:
         self._dice = world.dice(f"operator/{plan.name}")
         # A stream of its own: it came later, and older seeds stay the worlds that they were.
         self._approvals = world.dice(f"approvals/{plan.name}")
-        self._link = StoreLink(world, self._dice)
-        self._releases = Releases(world.store)
+        self._web = Web(world, plan.name, StoreLink(world, self._dice))
         self._late = list(plan.late_places)
         self._keys = 0
         self._sent: list[tuple[int, cmd.Command, CommandKey]] = []
@@ -87,8 +95,9 @@ class Operator:
 
     async def _see_the_last_off(self) -> None:
         """A rollback that had to wait may have begun once the holds were lifted."""
-        await asyncio.sleep(max(0.0, self._world.scenario.storm_s - self._world.loop.time()) + 10)
-        while active := (await self._ask(self._world.store.fleet, self._plan.name)).active:
+        over_at = max(self._world.scenario.storm_s, self._web.busy_until)
+        await asyncio.sleep(max(0.0, over_at - self._world.loop.time()) + 10)
+        while active := (await self._fleet()).active:
             await self._see_through(int(active[0]))
             await asyncio.sleep(5)
 
@@ -100,7 +109,7 @@ class Operator:
     async def _release(self) -> int | None:
         group = self._plan.name
         kind = self._dice.pick((Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLOUT, Kind.ROLLBACK, Kind.SCALE_OUT, Kind.REROLL))
-        fleet = await self._ask(self._world.store.fleet, group)
+        fleet = await self._fleet()
         if fleet.active is not None:
             return int(fleet.active[0])
         if kind is Kind.SCALE_OUT and self._late:
@@ -111,26 +120,28 @@ class Operator:
             kind = Kind.ROLLOUT
         try:
             key = self._key()
+            config = config_of(self._dice, asks=self._asks())
+            goal = self._goal() if kind is Kind.ROLLOUT else None
+            starts = not self._dice.chance(0.2)
             planned = await self._ask(
-                self._releases.plan,
-                group,
-                kind=kind,
-                config=config_of(self._dice, asks=self._asks()),
-                goal=self._goal() if kind is Kind.ROLLOUT else None,
-                starts=not self._dice.chance(0.2),
-                actor="ann",
-                reason=key.key,
+                lambda use: use.plan(
+                    group, kind=kind, config=config, goal=goal, starts=starts, actor="ann", reason=key.key
+                )
             )
+            now = self._world.clock.now()
             deployment_id = await self._ask(
-                self._releases.create, planned, now=self._world.clock.now(), command=key, times=self._times()
+                lambda use: use.create(planned, now=now, command=key), times=self._times(), is_command=True
             )
-        except (NoStablePackageError, EmptyGroupError) as error:
+        except (NoStablePackageError, EmptyGroupError, StateConflictError) as error:
             self._world.history.add("ann", f"cannot release: {error}")
             return None
         except DeploymentActiveError as busy:
             return int(str(busy.facts["deployment_id"]))
+        except WebDiedError:
+            self._world.history.add("ann", f"gives {key.key} up")
+            return None
         self._world.oracle.acknowledged.add(key.key)
-        return int(deployment_id)
+        return deployment_id
 
     def _goal(self) -> PackageRef:
         if Trouble.BAD_VERSION in self._world.scenario.troubles and self._dice.chance(0.4):
@@ -142,36 +153,34 @@ class Operator:
 
     async def _follow_up(self, deployment_id: int) -> int | None:
         """Return the rollback that follows an aborted deployment, if one was asked for."""
-        loaded = await self._ask(self._releases.load, deployment_id)
-        abort = loaded.state.deployment.abort
+        state = await self._state(deployment_id)
+        abort = state.deployment.abort
         if not (abort and abort.rollback_to):
             return None
         waits_until = max(self._world.loop.time(), self._world.scenario.storm_s) + 120
-        while any(one == deployment_id for one, _, _ in await self._ask(self._world.store.unfollowed_rollbacks)):
+        while deployment_id in await self._ask(
+            lambda use: [aborted_id for aborted_id, _, _ in use.store.unfollowed_rollbacks()]
+        ):
             await asyncio.sleep(1)
             if self._world.loop.time() > waits_until:
-                await self._check_impossible(abort.rollback_to, loaded.state)
+                await self._check_impossible(abort.rollback_to, state)
                 return None
-        fleet = await self._ask(self._world.store.fleet, self._plan.name)
+        fleet = await self._fleet()
         return int(fleet.active[0]) if fleet.active else None
 
     async def _check_impossible(self, goal: PackageRef, aborted: State) -> None:
         """I19: a rollback that was asked for and is possible has to follow."""
         try:
+            config = aborted.deployment.config
             await self._ask(
-                self._releases.plan,
-                self._plan.name,
-                kind=Kind.ROLLBACK,
-                config=aborted.deployment.config,
-                goal=goal,
-                actor="ann",
+                lambda use: use.plan(self._plan.name, kind=Kind.ROLLBACK, config=config, goal=goal, actor="ann")
             )
         except EmptyGroupError:
             return
         self._world.violated(Violation("I19", f"the rollback that follows d{aborted.deployment.id} never began"))
 
     async def _let_go_of_holds(self) -> None:
-        for instance in (await self._ask(self._world.store.fleet, self._plan.name)).instances:
+        for instance in (await self._fleet()).instances:
             if instance.hold:
                 await self._hold(instance.id, hold=False)
 
@@ -183,7 +192,7 @@ class Operator:
         is_meddler = Trouble.MEDDLER in self._world.scenario.troubles
         while True:
             await asyncio.sleep(self._dice.between(0.3, 4))
-            state = (await self._ask(self._releases.load, deployment_id)).state
+            state = await self._state(deployment_id)
             if state.deployment.phase.is_final:
                 return
             if is_meddler and not self._world.storm.is_over and self._dice.chance(0.2):
@@ -240,34 +249,38 @@ class Operator:
 
     async def _hold(self, instance_id: int, *, hold: bool) -> None:
         now = self._world.clock.now()
-        await self._ask(self._releases.set_hold, instance_id, hold=hold, actor="ann", reason="looking", now=now)
+        with contextlib.suppress(NotFoundError):
+            await self._ask(lambda use: use.set_hold(instance_id, hold=hold, actor="ann", reason="looking", now=now))
 
-    async def take_offline(self, server: str) -> None:
-        """Take a server that is gone out of every group."""
-        for deployment_id in await self._ask(self._world.store.set_offline, server, offline=True):
-            event = cmd.FleetChanged()
-            await self._ask(self._releases.act, deployment_id, event, now=self._world.clock.now())
+    async def set_offline(self, server: str, *, offline: bool) -> None:
+        """Take a server that is gone out of every group, or back."""
+        store = self._world.store
+        for deployment_id in await self._ask(lambda _use: store.set_offline(server, offline=offline)):
+            await self._look_again(deployment_id, now=self._world.clock.now())
+
+    async def _look_again(self, deployment_id: int, *, now: datetime) -> None:
+        await self._ask(lambda use: use.act(deployment_id, cmd.FleetChanged(), now=now))
 
     async def _click(self, state: State, action: Action) -> None:
         key = self._key()
         command = self._command(state, action, reason=key.key)
-        self._world.history.add("ann", f"{action.value} d{state.deployment.id} as {key.key}")
+        deployment_id, now = state.deployment.id, self._world.clock.now()
+        self._world.history.add("ann", f"{action.value} d{deployment_id} as {key.key}")
         try:
             await self._ask(
-                self._releases.act,
-                state.deployment.id,
-                command,
-                now=self._world.clock.now(),
-                command=key,
-                times=self._times(),
+                lambda use: use.act(deployment_id, command, now=now, command=key), times=self._times(), is_command=True
             )
+        except WebDiedError:
+            self._world.history.add("ann", f"gives {key.key} up")
+            self._sent.append((deployment_id, command, key))
+            return
         except (ActionNotAllowedError, InvalidValueError, StateConflictError) as refused:
             # A repetition may find closed what the first call did: the doorway asks for the key then, as the API does.
             if not self._world.store.knows(key.key):
                 self._world.history.add("ann", f"was refused: {refused.message}")
                 return
         self._world.oracle.acknowledged.add(key.key)
-        self._sent.append((state.deployment.id, command, key))
+        self._sent.append((deployment_id, command, key))
 
     def _command(self, state: State, action: Action, *, reason: str) -> cmd.Command:
         deployment = state.deployment
@@ -290,9 +303,15 @@ class Operator:
         self._world.history.add("ann", f"sends {key.key} again")
         now = self._world.clock.now()
         with contextlib.suppress(ActionNotAllowedError, InvalidValueError, StateConflictError):
-            await self._ask(self._releases.act, deployment_id, command, now=now, command=key)
+            await self._ask(lambda use: use.act(deployment_id, command, now=now, command=key))
 
     # --- asking ---
+
+    async def _fleet(self) -> Fleet:
+        return await self._ask(lambda use: use.store.fleet(self._plan.name))
+
+    async def _state(self, deployment_id: int) -> State:
+        return await self._ask(lambda use: use.load(deployment_id).state)
 
     def _key(self) -> CommandKey:
         self._keys += 1
@@ -303,12 +322,21 @@ class Operator:
         """An impatient client sends the same request again."""
         return 2 if self._world.scenario.troubles and self._dice.chance(0.2) else 1
 
-    async def _ask(self, function: Callable[..., Any], *args: Any, times: int = 1, **kwargs: Any) -> Any:
-        """Call until an answer comes, with the same command key, as a client does that hears nothing."""
+    async def _ask(self, use: Callable[[Releases], T], *, times: int = 1, is_command: bool = False) -> T:
+        """
+        Ask until an answer comes, with the same command key, as a client does that hears nothing.
+
+        Raises WebDiedError where a command is given up.
+        """
         while True:
             try:
-                answer = await self._link(function, *args, **kwargs)
+                answer = await self._web.ask(use, may_freeze=is_command)
             except StoreDownError:
+                await asyncio.sleep(self._dice.after(1))
+                continue
+            except WebDiedError:
+                if is_command and self._dice.chance(GIVES_UP):
+                    raise
                 await asyncio.sleep(self._dice.after(1))
                 continue
             times -= 1

@@ -11,16 +11,8 @@ from rollwave.testing.simulation.dice import Dice
 
 SITES: Final = ("east", "west", "north")
 
-PARTITIONED: Final = 8
-"""In one of so many worlds processes are cut off, each by itself, from the store, the hosts or the balancers."""
-
-
 APPROVED: Final = 10
 """In one of so many worlds releases ask for somebody's approval."""
-
-
-POWERLESS: Final = 16
-"""In one of so many worlds servers lose power, and boot again later."""
 
 
 class Trouble(Enum):
@@ -39,8 +31,26 @@ class Trouble(Enum):
     BAD_VERSION = "bad_version"
     PARTITION = "partition"
     POWER = "power"
+    WEB = "web"
+    LEAVE = "leave"
+    HEALTH = "health"
+    HOST_CLOCK = "host_clock"
     MEDDLER = "meddler"
     """An operator who clicks at random."""
+
+
+LATER: Final = {
+    Trouble.PARTITION: (8, 5),
+    Trouble.POWER: (16, 10),
+    Trouble.WEB: (32, 12),
+    Trouble.LEAVE: (32, 16),
+    Trouble.HEALTH: (32, 20),
+    Trouble.HOST_CLOCK: (32, 24),
+}
+"""
+Kinds that came later, each in one of so many worlds, those whose seed leaves that remainder. So older seeds stay the
+worlds that they were, and ``--from REMAINDER --step COUNT`` runs the worlds of one kind.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +100,9 @@ def scenario_of(seed: int) -> Scenario:
     troubles: frozenset[Trouble] = frozenset()
     if dice.chance(0.85):
         # Swarm testing: a few kinds of trouble at a time go deeper than all of them always.
-        kinds = [kind for kind in Trouble if kind not in (Trouble.PARTITION, Trouble.POWER)]
+        kinds = [kind for kind in Trouble if kind not in LATER]
         troubles = frozenset(dice.some(kinds, dice.whole(1, 5) if dice.chance(0.7) else len(kinds)))
-        # They came later: so older seeds stay the worlds that they were.
-        if seed % PARTITIONED == PARTITIONED - 3:
-            troubles |= {Trouble.PARTITION}
-        if seed % POWERLESS == POWERLESS - 6:
-            troubles |= {Trouble.POWER}
+        troubles |= {kind for kind, (count, remainder) in LATER.items() if seed % count == remainder}
     return Scenario(
         seed=seed,
         groups=_groups(dice),

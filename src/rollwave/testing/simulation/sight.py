@@ -59,6 +59,13 @@ class Sight:
         self.groups[instance_id] = group
         self.servers[instance_id] = server
 
+    def forget(self, instance_id: int) -> None:
+        """Forget an instance that was removed; its name is kept, for what is still told of it."""
+        del self.groups[instance_id], self.servers[instance_id]
+        self.changed_at.pop(instance_id, None)
+        self.excused.discard(self.names[instance_id])
+        self.drains.discard(self.names[instance_id])
+
     def now(self) -> float:
         """Return the virtual time in seconds."""
         return self.world.loop.time()
@@ -72,8 +79,8 @@ class Sight:
         return [self.instance(one) for one, its_group in self.groups.items() if its_group == group]
 
     def in_traffic(self, instance_id: int) -> bool:
-        """Return whether the balancer sends it requests."""
-        return self.world.balancers[self.groups[instance_id]].in_traffic(self.names[instance_id])
+        """Return whether the balancer was told to send it requests; whether it finds it healthy, nobody can help."""
+        return self.world.balancers[self.groups[instance_id]].is_put_in(self.names[instance_id])
 
     def beside(self, instance_id: int) -> list[int]:
         """Return the others on the same server."""

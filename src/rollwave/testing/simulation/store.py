@@ -8,7 +8,7 @@ from rollwave.domain.errors import RollwaveError
 from rollwave.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from rollwave.domain import facts
@@ -30,9 +30,11 @@ class WatchedStore(MemoryStore):
 
     Attributes:
         oracle: Who looks.
+        after_commit: Called after every commit of a use case; what it raises breaks off whoever committed.
     """
 
     oracle: Oracle
+    after_commit: Callable[[], None] = staticmethod(lambda: None)
 
     def create(self, planned: facts.Planned, *, at: datetime, command: CommandKey | None = None) -> int:
         """Create, and show it."""
@@ -40,6 +42,7 @@ class WatchedStore(MemoryStore):
         deployment_id = super().create(planned, at=at, command=command)
         if len(self._deployments) > known:
             self.oracle.created(deployment_id, planned, self.state_of(deployment_id))
+            self.after_commit()
         return deployment_id
 
     def commit(
@@ -56,6 +59,7 @@ class WatchedStore(MemoryStore):
         after = super().commit(decisions, records, at=at, command=command)
         for one in sorted(ids):
             self.oracle.committed(one, self._deployments[one].log[known[one] :], at)
+        self.after_commit()
         return after
 
     def claim(self, key: SliceKey, *, owner: str, now: datetime, lease_until: datetime) -> Claim | None:
@@ -69,6 +73,7 @@ class WatchedStore(MemoryStore):
         """Hold or let go, and show it."""
         active = super().set_hold(instance_id, hold=hold, actor=actor, reason=reason, at=at)
         self.oracle.flagged(instance_id)
+        self.after_commit()
         return active
 
     def set_offline(self, server: str, *, offline: bool) -> list[int]:
@@ -77,6 +82,7 @@ class WatchedStore(MemoryStore):
         for row in self._instances.values():
             if row.instance.server == server:
                 self.oracle.flagged(row.instance.id)
+        self.after_commit()
         return affected
 
     # What the oracle reads: records, not beliefs of a process.

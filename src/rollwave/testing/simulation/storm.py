@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from rollwave.domain.errors import DeploymentActiveError
 from rollwave.testing.simulation.partition import Side
 from rollwave.testing.simulation.process import LEASE_S
-from rollwave.testing.simulation.scenario import Trouble
+from rollwave.testing.simulation.scenario import SITES, Place, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +20,12 @@ COMMAND_TROUBLE: Final = 0.08
 BALANCER_TROUBLE: Final = 0.15
 STRIKES: Final = 0.01
 """Share of an engine's calls to the store after which it crashes or freezes at once."""
+
+LEAST: Final = 2
+"""Instances that a group keeps."""
+
+TRIES: Final = 400
+"""How often it is tried to remove an instance, until the release of its group is over."""
 
 
 class Storm:
@@ -66,6 +73,9 @@ class Storm:
             Trouble.FORGET: self._balancer_forgets,
             Trouble.PARTITION: self._process_is_cut_off,
             Trouble.POWER: self._server_loses_power,
+            Trouble.LEAVE: self._somebody_leaves,
+            Trouble.HEALTH: self._member_flaps,
+            Trouble.HOST_CLOCK: self._host_clocks_jump,
         }
         scenario = self._world.scenario
         if scenario.troubles:
@@ -157,17 +167,15 @@ class Storm:
         self._world.history.add("storm", f"{process.name} reaches the {side.value}")
 
     async def _host_goes_down(self) -> None:
-        names = self._world.oracle.names
-        name = self._dice.pick(names)
-        server = self._world.oracle.server_of(name)
-        beside = [one for one in names if self._world.oracle.server_of(one) == server]
+        server = self._world.oracle.server_of(self._dice.pick(self._world.oracle.names))
+        beside = self._on(server)
         for one in beside:
             self._world.executor.host(one).is_reachable = False
         self._world.history.add("storm", f"server {server} is down")
         if self._dice.chance(0.2):
             # For ever: an operator has to take it out of the group.
             await asyncio.sleep(self._dice.between(5, 60))
-            await self._world.operators[0].take_offline(server)
+            await self._world.operators[0].set_offline(server, offline=True)
             return
         await asyncio.sleep(self._dice.after(20))
         for one in beside:
@@ -176,8 +184,7 @@ class Storm:
 
     async def _server_loses_power(self) -> None:
         server = self._world.oracle.server_of(self._dice.pick(self._world.oracle.names))
-        names = [one for one in self._world.oracle.names if self._world.oracle.server_of(one) == server]
-        hosts = [self._world.executor.host(one) for one in names]
+        hosts = [self._world.executor.host(one) for one in self._on(server)]
         for host in hosts:
             host.lose_power(switched=self._dice.chance(0.5))
         self._world.history.add("storm", f"server {server} loses power")
@@ -185,6 +192,87 @@ class Storm:
         for host in hosts:
             host.boot()
         self._world.history.add("storm", f"server {server} has booted")
+
+    async def _somebody_leaves(self) -> None:
+        if self._dice.chance(0.5):
+            await self._server_leaves()
+        else:
+            await self._instance_leaves()
+
+    async def _server_leaves(self) -> None:
+        """Down for so long that an operator takes it out of its groups, and back when nobody thinks of it."""
+        server = self._world.oracle.server_of(self._dice.pick(self._world.oracle.names))
+        hosts = [self._world.executor.host(name) for name in self._on(server)]
+        operator = self._world.operators[0]
+        for host in hosts:
+            host.is_reachable = False
+        self._world.history.add("storm", f"server {server} is down, and marked offline soon")
+        await asyncio.sleep(self._dice.after(10))
+        await operator.set_offline(server, offline=True)
+        await asyncio.sleep(self._dice.after(30))
+        is_early = self._dice.chance(0.3)
+        if is_early:
+            await operator.set_offline(server, offline=False)
+            await asyncio.sleep(self._dice.after(5))
+        for host in hosts:
+            host.is_reachable = True
+        self._world.history.add("storm", f"server {server} is back")
+        if not is_early:
+            await asyncio.sleep(self._dice.after(5))
+            await operator.set_offline(server, offline=False)
+
+    async def _instance_leaves(self) -> None:
+        """Removed from its group as soon as that is allowed; at times it is registered again later, as a new one."""
+        name = self._dice.pick(self._world.oracle.names)
+        group = name.split("/", maxsplit=1)[0]
+        server = self._world.oracle.server_of(name)
+        for _ in range(TRIES):
+            if len(self._world.store.fleet(group).instances) <= LEAST or name not in self._world.oracle.names:
+                return
+            try:
+                self._world.remove_instance(name)
+                break
+            except DeploymentActiveError:
+                await asyncio.sleep(0.25)
+        else:
+            return
+        if self._dice.chance(0.5):
+            await asyncio.sleep(10 + self._dice.after(10))
+            site = SITES[int(server.removeprefix("s")) % len(SITES)]
+            self._world.add_instance(group, Place(server=server, site=site, port=int(name.rsplit(":", maxsplit=1)[1])))
+            self._world.history.add("fleet", f"{name} is registered again")
+
+    async def _member_flaps(self) -> None:
+        """A balancer's own check finds one member well and ill by turns, whatever its host runs."""
+        name = self._dice.pick(self._world.oracle.names)
+        balancer = self._world.balancers[name.split("/", maxsplit=1)[0]]
+        for _ in range(self._dice.whole(1, 6)):
+            balancer.unhealthy.add(name)
+            self._world.history.add("storm", f"{name} fails its balancer's check")
+            await asyncio.sleep(self._dice.after(4))
+            balancer.unhealthy.discard(name)
+            self._world.history.add("storm", f"{name} passes its balancer's check")
+            await asyncio.sleep(self._dice.after(1))
+
+    async def _host_clocks_jump(self) -> None:
+        """The clocks of some servers are off for a while; most by little, some by more than any deadline allows."""
+        servers = sorted({self._world.oracle.server_of(name) for name in self._world.oracle.names})
+        off = self._dice.some(servers, self._dice.whole(1, len(servers)))
+        for server in off:
+            skew_s = self._dice.between(-5, 5) if self._dice.chance(0.6) else self._dice.between(-90, 90)
+            self._set_clocks(server, skew_s)
+            self._world.history.add("storm", f"the clock of server {server} is {skew_s:+.1f} s off")
+        await asyncio.sleep(self._dice.after(30))
+        for server in off:
+            self._set_clocks(server, 0.0)
+        self._world.history.add("storm", "the clocks of servers are right")
+
+    def _set_clocks(self, server: str, skew_s: float) -> None:
+        for name in self._on(server):
+            self._world.executor.host(name).skew_s = skew_s
+
+    def _on(self, server: str) -> list[str]:
+        return [one for one in self._world.oracle.names if self._world.oracle.server_of(one) == server]
 
     async def _balancer_goes_down(self) -> None:
         name = self._dice.pick(sorted(self._world.balancers))

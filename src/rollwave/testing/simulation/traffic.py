@@ -36,6 +36,10 @@ class TrafficLaws:
         """Learn of an instance."""
         self._wants[self._sight.names[instance_id]] = [(self._sight.now(), self.wants_in(instance_id))]
 
+    def forget(self, instance_id: int) -> None:
+        """Forget an instance that was removed."""
+        self._wrong_since.pop(instance_id, None)
+
     def turned(self, instance_id: int, stage: Stage) -> None:
         """A worker began or ended a stage."""
         self._turned_at[instance_id, stage] = self._sight.now()
@@ -132,7 +136,8 @@ class TrafficLaws:
     def time_passed(self, *, quiet_since: float) -> None:
         """I26: what is wrong at a balancer does not last, once nothing has disturbed it since then."""
         now = self._sight.now()
-        for one, name in self._sight.names.items():
+        for one in self._sight.groups:
+            name = self._sight.names[one]
             wants = self.wants_in(one)
             if wants is self._sight.in_traffic(one):
                 self._sight.excused.discard(name)

@@ -150,6 +150,14 @@ class World:
         self.balancers[group].add(member, is_in=False)
         self.oracle.know(number, name, group, place.server)
 
+    def remove_instance(self, name: str) -> None:
+        """Take an instance out of the fleet and of its balancer; raises DeploymentActiveError while it may not go."""
+        group = name.split("/", maxsplit=1)[0]
+        (one,) = [one.id for one in self.store.fleet(group).instances if one.name == name]
+        self.store.remove_instance(one)
+        self.oracle.forget(name)
+        self.balancers[group].remove(name)
+
     # --- what happens to it ---
 
     def keep(self, task: asyncio.Task[None]) -> None:
@@ -212,19 +220,20 @@ class World:
         for process in self.processes:
             process.start()
         background = [
-            self._spawn(self.storm.rage()),
-            self._spawn(self._let_time_pass()),
+            self.spawn(self.storm.rage()),
+            self.spawn(self._let_time_pass()),
         ]
         try:
             async with asyncio.timeout(LONGEST_S):
-                await asyncio.gather(*(self._spawn(operator.work()) for operator in self.operators))
+                await asyncio.gather(*(self.spawn(operator.work()) for operator in self.operators))
         except TimeoutError:
             self.violated(Violation("I19", f"the operators were not done within {LONGEST_S:g} s"))
         for task in background:
             task.cancel()
         self.oracle.finish()
 
-    def _spawn(self, coroutine: object) -> asyncio.Task[None]:
+    def spawn(self, coroutine: object) -> asyncio.Task[None]:
+        """Let something happen beside everything else; what it raises ends the world."""
         task = self.loop.create_task(self._reported(coroutine), context=self.context)
         self.keep(task)
         return task
@@ -256,7 +265,13 @@ class World:
                 self.oracle.served(name)
                 is_long = self.scenario.troubles and self._clients.chance(0.02)
                 lasts_s = 20.0 if is_long else min(self._clients.after(2), 10.0)
-                self.loop.call_later(lasts_s, balancer.end_request, name, context=self.context)
+                self.loop.call_later(lasts_s, self._end_request, balancer, name, context=self.context)
+
+    @staticmethod
+    def _end_request(balancer: SimBalancer, name: str) -> None:
+        # It may be gone, or gone and back.
+        if balancer.knows(name) and balancer.in_flight(name):
+            balancer.end_request(name)
 
 
 def _package(version: str) -> SignedPackage:

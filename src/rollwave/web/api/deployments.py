@@ -191,7 +191,7 @@ def list_deployments(  # noqa: PLR0917  # query parameters, told apart by their 
 @router.post(
     "",
     auth=needs(Permission.OPERATE),
-    response=answers(*_PLAN_ERRORS, errors.DeploymentActiveError, created=DeploymentOut),
+    response=answers(*_PLAN_ERRORS, errors.DeploymentActiveError, errors.StateConflictError, created=DeploymentOut),
 )
 def create_deployment(
     request: HttpRequest, body: DeploymentIn, idempotency_key: IdempotencyKey = None

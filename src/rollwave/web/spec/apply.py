@@ -166,6 +166,10 @@ def _write_instances(todo: Collection[Change], inventory: Inventory) -> set[int]
     if gone:
         # Before they go, too: afterwards these groups may share no server with those whose room they were part of.
         fleets.touch(groups.values())
+        leaving = {change.place.group for change in todo if change.place and change.do is Do.DELETE}
+        if active_of({groups[name] for name in leaving}):
+            # Since the check somebody has begun to release to them; from now on nobody can.
+            raise SpecMovedError
     for start in range(0, len(gone), 500):
         Instance.objects.filter(id__in=gone[start : start + 500]).delete()
     return set(groups.values())
