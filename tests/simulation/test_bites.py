@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from rollwave.domain import brake, budget, chain, decide, evolve, facts, progress
+from rollwave.domain import brake, budget, chain, decide, facts, progress
 from rollwave.domain.commands import SliceReported
 from rollwave.domain.draft import Draft
 from rollwave.domain.errors import DeploymentActiveError
@@ -209,16 +209,16 @@ def a_group_is_released_twice(patch):
     patch.setattr(MemoryStore, "create", careless)
 
 
-def failure_leaves_no_flag(patch):
-    with_targets = evolve._with_targets
+def proofs_stop_what_they_prove(patch):
+    perform = FakeHost._perform
 
-    def forgetful(state, targets, *, instances=(), deployment=None):
-        targets = list(targets)
-        failed = {one.instance_id for one in targets if one.standing is Standing.FAILED}
-        flagged = [replace(one, failed=one.failed and one.id not in failed) for one in instances]
-        return with_targets(state, targets, instances=flagged, deployment=deployment)
+    def rough(self, command):
+        report = perform(self, command)
+        if command.verb is HostVerb.VERIFY:
+            self.running = None
+        return report
 
-    patch.setattr(evolve, "_with_targets", forgetful)
+    patch.setattr(FakeHost, "_perform", rough)
 
 
 def braked_is_admitted(patch):
@@ -303,7 +303,7 @@ BUGS = {
     held_stay_in_the_plan: "I23",
     hosts_remember_nothing: "I11",
     a_group_is_released_twice: "I5",
-    failure_leaves_no_flag: "I3",
+    proofs_stop_what_they_prove: "I3",
     braked_is_admitted: "I8",
     batches_follow_without_a_pause: "I8",
     shown_is_what_ran_before: "I17",
