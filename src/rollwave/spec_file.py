@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 _TAG: Final = "tag:yaml.org,2002:"
 _TEXT_TAGS: Final = frozenset({f"{_TAG}str", f"{_TAG}timestamp"})
 """A date is the text that was written: JSON has no dates."""
+
+DEEPEST: Final = 40
+"""Levels of mappings and lists: a spec needs six, and reading goes down step by step."""
+
+MOST_REPEATS: Final = 10_000
+"""Values that aliases may repeat in all: aliases of aliases would make gigabytes of some hundred characters."""
+
+LONGEST_PATH: Final = 500
+"""Characters of a path: it is noted for every value below it."""
 
 _VALUE_TAGS: Final = frozenset({f"{_TAG}{name}" for name in ("int", "float", "bool", "null")})
 
@@ -86,8 +96,12 @@ class Spec:
 def read_spec(text: str) -> Spec:
     """Return what *text* says, with every mistake in it; never raises for a mistake of the writer."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEEPEST
     try:
         root = yaml.compose(text)
+    except MaxDepthExceededError as error:
+        message = f"this is nested too deep; a spec has at most {DEEPEST} levels"
+        return Spec(document=None, problems=(SpecProblem(message=message, place=_place_of_mark(error.problem_mark)),))
     except MarkedYAMLError as error:
         return Spec(document=None, problems=(_syntax_problem(error),))
     except ReaderError as error:
@@ -95,13 +109,24 @@ def read_spec(text: str) -> Spec:
     except YAMLError as error:
         return Spec(document=None, problems=(SpecProblem(message=str(error), place=Place(line=1, column=1)),))
     reader = _Reader(yaml)
-    document = None if root is None else reader.read(root, path="", around=())
+    try:
+        document = None if root is None else reader.read(root, path="", around=())
+    except _TooMuchError as error:
+        return Spec(document=None, problems=(error.problem,))
     if document is None:
         document = {}
     if not isinstance(document, dict):
         reader.complain("a spec is a mapping with keys such as `apps`, `servers` and `groups`", root)
     problems = sorted(reader.problems, key=lambda one: (one.place.line, one.place.column))
     return Spec(document=document, problems=tuple(problems), places=reader.places)
+
+
+class _TooMuchError(Exception):
+    """The text stands for more than is read."""
+
+    def __init__(self, problem: SpecProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class _Reader:
@@ -111,6 +136,11 @@ class _Reader:
         self.places: dict[str, Place] = {}
         self.problems: list[SpecProblem] = []
         self._construct = yaml.constructor.construct_object
+        self._seen: set[int] = set()
+        self._repeats = 0
+        self._repeated = 0
+        # What an alias repeats stands where its anchor does: this is the last place outside of all of them.
+        self._reached = Place(line=1, column=1)
 
     def complain(self, message: str, node: Node, *, path: str = "") -> None:
         """Note a problem at *node*."""
@@ -121,6 +151,22 @@ class _Reader:
         if id(node) in around:
             self.complain(f"{path} contains itself", node, path=path)
             return None
+        if id(node) in self._seen:
+            return self._again(node, path, around)
+        self._seen.add(id(node))
+        return self._value(node, path, around)
+
+    def _again(self, node: Node, path: str, around: tuple[int, ...]) -> Any:
+        self._repeats += 1
+        if self._repeats > MOST_REPEATS:
+            message = f"aliases (*) repeat more than {MOST_REPEATS:,} values up to here; write out what is meant"
+            raise _TooMuchError(SpecProblem(message=message, place=self._reached, path=path))
+        self._repeated += 1
+        value = self._value(node, path, around)
+        self._repeated -= 1
+        return value
+
+    def _value(self, node: Node, path: str, around: tuple[int, ...]) -> Any:
         inside = (*around, id(node))
         if isinstance(node, MappingNode):
             return self._mapping(node, path, inside)
@@ -143,18 +189,29 @@ class _Reader:
                 continue
             name = key.value
             inner = f"{path}.{name}" if path else name
+            if len(inner) > LONGEST_PATH:
+                message = f"{inner[:40]}… has {len(inner):,} characters; a path has at most {LONGEST_PATH}"
+                self.complain(message, key, path=path)
+                continue
             if name in first_lines:
                 self.complain(f"{inner} is there twice; the first is on line {first_lines[name]}", key, path=inner)
                 continue
             first_lines[name] = key.start_mark.line + 1
             is_beside = isinstance(value, ScalarNode) and value.end_mark.line == key.start_mark.line
             self.places[inner] = _place(key.start_mark, value.end_mark if is_beside else key.end_mark)
+            self._reach(inner)
             result[name] = self.read(value, path=inner, around=inside)
         return result
 
     def _item(self, node: Node, path: str, inside: tuple[int, ...]) -> Any:
         self.places[path] = _place(node.start_mark, node.end_mark)
+        if id(node) not in self._seen:
+            self._reach(path)
         return self.read(node, path=path, around=inside)
+
+    def _reach(self, path: str) -> None:
+        if not self._repeated:
+            self._reached = self.places[path]
 
     def _scalar(self, node: ScalarNode, path: str) -> Any:
         if node.tag in _TEXT_TAGS:
@@ -180,10 +237,13 @@ def _place(start: StringMark, end: StringMark) -> Place:
 
 
 def _syntax_problem(error: MarkedYAMLError) -> SpecProblem:
-    mark = error.problem_mark or error.context_mark
     message = " ".join(part for part in (error.context, error.problem) if part)
-    place = Place(line=mark.line + 1, column=mark.column + 1) if mark else Place(line=1, column=1)
+    place = _place_of_mark(error.problem_mark or error.context_mark)
     return SpecProblem(message=f"this is not YAML: {message}", place=place)
+
+
+def _place_of_mark(mark: StringMark | None) -> Place:
+    return Place(line=mark.line + 1, column=mark.column + 1) if mark else Place(line=1, column=1)
 
 
 def _character_problem(error: ReaderError, text: str) -> SpecProblem:

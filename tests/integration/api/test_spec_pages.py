@@ -100,6 +100,30 @@ def test_nothing_else_is_done_than_what_was_shown(api, shop, signed_in):
     assert api.get(f"/groups/{shop.name}")["deploy_path"] == "/opt/{server}/{group}"
 
 
+def test_a_text_that_is_too_long_is_not_read_whatever_is_to_be_done_with_it(api, shop, signed_in):
+    """Not even where it would do exactly what was agreed to: reading it is what takes long."""
+    browser = signed_in(f"admin:{shop.name}")
+    text = text_of(browser.get(path(shop))).replace("/srv/{server}/{group}", "/opt/{server}/{group}")
+    code = agreed(check(browser, shop, text))
+    long = text + f"# {'x' * 100}\n" * 6000
+    sent = {"page": path(shop), "app": shop.name, "text": long}
+
+    for wish in ({"do": "check"}, {"do": "apply", "agreed": code}, {"do": "apply", "agreed": "any"}):
+        assert "the page takes" in browser.submit("/fleet/spec/changes", 422, **sent, **wish)
+
+    assert api.get(f"/groups/{shop.name}")["deploy_path"] == "/srv/{server}/{group}"
+
+
+def test_what_nests_too_deep_is_a_mistake_of_the_writer(shop, signed_in, api):
+    """By page as by the API; neither is one of the server."""
+    page = check(signed_in(f"admin:{shop.name}"), shop, f"apps:\n  {'[' * 2000}\n", 422)
+    assert 'data-line="2"' in page
+    for depth in (300, 900, 60_000):
+        for text in (f'{{"spec": {{"apps": {"[" * depth}{"]" * depth}}}}}', f'{{"spec": {"[" * depth}{"]" * depth}}}'):
+            answer = api.http.post("/spec", content=text, headers={"Content-Type": "application/json"})
+            assert answer.status_code in {400, 422}, answer.text
+
+
 def test_the_api_does_what_was_agreed_to_as_well(api, shop):
     spec = {**shop.spec, "groups": [{**shop.spec["groups"][0], "keep_versions": 9}]}
     code = api.http.post("/spec", json={"spec": spec, "dry_run": True}).headers["Rollwave-Changes"]

@@ -95,7 +95,8 @@ def test_a_package_is_pushed_by_page_as_by_the_api(shop, signed_in, api):
         return browser.http.post("/packages/new", data={"csrfmiddlewaretoken": token}, files=files, headers=referer)
 
     browser = signed_in(f"operator:{shop.name}")
-    assert push(browser, upload.data, "{}").status_code == 422
+    for nothing in ("{}", "[" * 60_000, '"x"'):
+        assert push(browser, upload.data, nothing).status_code == 422
     changed = push(browser, upload.data[:-1] + b"x", signed)
     assert (changed.status_code, "does not match its manifest" in changed.text) == (422, True)
     assert push(signed_in("operator:another"), upload.data, signed).status_code == 422

@@ -154,6 +154,37 @@ def test_an_alias_is_the_value_that_it_names():
     assert read_spec("a: &x {p: 1}\nb: *x\n").document == {"a": {"p": 1}, "b": {"p": 1}}
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_a_few_lines_never_become_a_large_document():
+    """Aliases of aliases multiply: reading ends at so many repeats, at the line of the alias that was one too much."""
+    (problem,) = read_spec(BOMB).problems
+
+    assert "repeat" in problem.message
+    assert problem.place.line == 5
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, "a: " + "[" * 2000, "{a: " * 2000, "- " * 2000, "? " * 2000])
+def test_what_is_too_deep_is_said_with_its_line(text):
+    """However deep somebody nests: one problem, where it became too deep."""
+    (problem,) = read_spec(f"# deep\n{text}").problems
+
+    assert "deep" in problem.message
+    assert problem.place.line == 2
+
+
+def test_a_key_is_never_so_long_that_the_places_below_it_fill_the_memory():
+    """A path is noted for every item below: it is short, or it is a problem and nothing below it is read."""
+    spec = read_spec(f"? {'k' * 10_000}\n: [{'1, ' * 1000}]\n")
+
+    (problem,) = spec.problems
+    assert "characters" in problem.message
+    assert len(spec.places) <= 1
+
+
 def test_words_and_dates_stay_text():
     """YAML 1.2: `on` and `no` are words; a date is what was written."""
     assert read_spec("a: on\nb: no\nc: 2026-01-31\n").document == {"a": "on", "b": "no", "c": "2026-01-31"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -78,5 +77,5 @@ def _read(signed: Any) -> tuple[bytes, bytes, str] | None:
         document = json.loads(signed.read())
         manifest, signature = (base64.b64decode(document[name], validate=True) for name in ("manifest", "signature"))
         return manifest, signature, str(document["key_id"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

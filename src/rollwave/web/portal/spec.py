@@ -92,7 +92,7 @@ def change(request: HttpRequest) -> HttpResponse:
     text = request.POST.get("text", "").replace("\r\n", "\n")
     prunes = request.POST.get("prune") == "on"
     agreed = request.POST.get("agreed", "")
-    if request.POST.get("do") != "apply" or not agreed:
+    if request.POST.get("do") != "apply" or not agreed or len(text) > LONGEST:
         return _shown(request, text, look(text, prunes=prunes, principal=principal))
     spec = read_spec(text)
     try:
