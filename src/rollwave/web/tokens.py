@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 from datetime import timedelta
+from itertools import chain, count
 from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth import get_user_model
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 FIRST_NAME: Final = "admin"
-"""Name of the token that is made at the first start."""
+"""Name of the token that is made at the first start; ``admin-2`` and so on where a user is called like that."""
 
 _PREFIX: Final = "rw_"
 """Lets a person and a secret scanner see what it is."""
@@ -101,7 +102,7 @@ def make(
     try:
         with transaction.atomic():
             alone("people")
-            if owner is None and get_user_model().objects.filter(username__iexact=name).exists():
+            if owner is None and _is_users(name):
                 raise NameTakenError(name=name, kind="user")
             token = Token.objects.create(
                 name=name, digest=digest_of(value), owner=owner, created_at=now, expires_at=expires_at
@@ -171,10 +172,21 @@ def _make_first(path: Path, *, now: datetime) -> bool:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    token = Token.objects.create(name=FIRST_NAME, digest=digest_of(path.read_text().strip()), created_at=now)
+    name = _free_name()
+    token = Token.objects.create(name=name, digest=digest_of(path.read_text().strip()), created_at=now)
     access.give([Grant(role=Role.ADMIN)], token_id=token.pk)
-    _log("token.created", FIRST_NAME, actor="rollwave", now=now)
+    _log("token.created", name, actor="rollwave", now=now)
     return True
+
+
+def _free_name() -> str:
+    """Return a name for the first token, which is nobody's: the first one that is no user's."""
+    names = chain([FIRST_NAME], (f"{FIRST_NAME}-{number}" for number in count(2)))
+    return next(name for name in names if not _is_users(name))
+
+
+def _is_users(name: str) -> bool:
+    return get_user_model().objects.filter(username__iexact=name).exists()
 
 
 def _valid(now: datetime) -> Q:
