@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from rollwave.store.models import App, Group
-from rollwave.web.origin import address_of
+from rollwave.web.origin import address_of, is_one_clients
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -36,7 +36,7 @@ class AddressLimit:
         """
         from axes.models import AccessAttempt  # type: ignore[import-untyped]  # noqa: PLC0415  # not before models are there
 
-        if request is None:
+        if request is None or not is_one_clients(request):
             return
         since = timezone.now() - settings.AXES_COOLOFF_TIME
         lately = AccessAttempt.objects.filter(ip_address=address_of(request), attempt_time__gte=since)

@@ -17,16 +17,18 @@ from rollwave.web.json_text import encode
 from rollwave.web.live import reading
 from rollwave.web.live.cell import Cell
 from rollwave.web.live.feeds import Feeds
+from rollwave.web.people.sessions import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import timedelta
 
     from django.http import HttpRequest
 
 _feeds: Final = Feeds()
 
-STREAM_S: Final = 600.0
-"""How long a stream lasts: then the page asks again, and whether it still may is looked at again."""
+LONGEST_S: Final = 600.0
+"""How long a stream lasts at most: then the page asks again, and whether it still may is looked at again."""
 
 AGAIN: Final = b"event: again\ndata: {}\n\n"
 
@@ -82,10 +84,15 @@ def names(request: HttpRequest, deployment_id: int) -> HttpResponse:
     )
 
 
+def stream_s(idle: timedelta) -> float:
+    """Return how long a stream lasts where a session ends after *idle*: to watch is use, so it is heard of in time."""
+    return min(LONGEST_S, idle.total_seconds() / 2)
+
+
 async def _followed(deployment_id: int, since: int) -> AsyncIterator[bytes]:
     feed = _feeds.of(deployment_id, rollwave=services(), bell=bell)
     loop = asyncio.get_running_loop()
-    ends = loop.time() + STREAM_S
+    ends = loop.time() + stream_s(IDLE)
     async for text in feed.follow(since):
         yield text
         if loop.time() > ends:
