@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ from django.conf import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Who runs in the background of a shell ignores Ctrl-C, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Until a test names its database there is none: a test that forgets to cannot touch anything.
 with mock.patch.dict(os.environ, ROLLWAVE_DATA="/nonexistent/rollwave"):

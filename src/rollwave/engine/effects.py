@@ -237,12 +237,11 @@ class _Patience:
 
 
 def _outcome(stage: Stage, report: HostReport) -> Outcome:
+    version = None if report.running_version is None else _printable(report.running_version)
     if report.state is HostState.SUCCEEDED:
-        return Outcome(progress=Progress.SUCCESS, running_version=report.running_version, lines=_lines_of(report))
+        return Outcome(progress=Progress.SUCCESS, running_version=version, lines=_lines_of(report))
     failure = Failure(code=report.code, message=_printable(report.message), stage=stage, log=_log_of(report))
-    return Outcome(
-        progress=Progress.FAILURE, failure=failure, running_version=report.running_version, lines=_lines_of(report)
-    )
+    return Outcome(progress=Progress.FAILURE, failure=failure, running_version=version, lines=_lines_of(report))
 
 
 def _lines_of(report: HostReport) -> tuple[Line, ...]:
@@ -264,8 +263,8 @@ def _printable(text: str) -> str:
 
 
 def _failed(stage: Stage, code: str, message: str) -> Outcome:
-    return Outcome(progress=Progress.FAILURE, failure=Failure(code=code, message=message, stage=stage))
+    return Outcome(progress=Progress.FAILURE, failure=Failure(code=code, message=_printable(message), stage=stage))
 
 
 def _unknown(stage: Stage, code: str, message: str) -> Outcome:
-    return Outcome(progress=Progress.UNKNOWN, failure=Failure(code=code, message=message, stage=stage))
+    return Outcome(progress=Progress.UNKNOWN, failure=Failure(code=code, message=_printable(message), stage=stage))

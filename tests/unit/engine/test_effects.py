@@ -131,6 +131,7 @@ def test_what_no_database_stores_is_replaced():
     report = replace(done, state=HostState.FAILED, code="health.timeout", message=odd, detail={"output": odd})
 
     assert _outcome(Stage.VERIFY, done).lines == (Line(after_ms=1, text=tame),)
+    assert _outcome(Stage.VERIFY, replace(done, running_version=odd)).running_version == tame
     failure = _outcome(Stage.VERIFY, report).failure
     assert failure
     assert (failure.message, failure.log) == (tame, tame)
