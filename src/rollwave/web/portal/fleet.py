@@ -18,7 +18,6 @@ from rollwave.web import fleet
 from rollwave.web.access import Permission, may, of_app, of_group, of_server, principal_of
 from rollwave.web.access import check as check_access
 from rollwave.web.api import apps, deployments, groups, packages, servers
-from rollwave.web.insight.flags import raised
 from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, page
 from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
@@ -78,7 +77,6 @@ def show_group(request: HttpRequest, name: str) -> HttpResponse:
         "group": group,
         "figures": _figures(group),
         "instances": instances,
-        "raised": raised(list(instances)),
         "state": wanted,
         "q": request.GET.get("q", ""),
         "states": _states(group.instances),
@@ -110,7 +108,7 @@ def show_server(request: HttpRequest, name: str) -> HttpResponse:
     """Show one server with what runs on it."""
     server = servers.read_server(request, name)
     may_operate = _may_at(request, Permission.OPERATE, name)
-    context = {"server": server, "raised": raised(server.instances), "may_operate": may_operate}
+    context = {"server": server, "may_operate": may_operate}
     return render(request, "portal/server.html", context)
 
 

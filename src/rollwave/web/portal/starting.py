@@ -12,20 +12,17 @@ from django.views.decorators.http import require_http_methods
 
 from rollwave.domain.errors import RollwaveError
 from rollwave.domain.model import Kind
-from rollwave.store.models import FINAL_PHASES, Deployment, Instance, Server
+from rollwave.store.models import FINAL_PHASES, Deployment, Server
 from rollwave.web import commands
 from rollwave.web.access import Permission, check, of_group, principal_of, within
 from rollwave.web.api import deployments
 from rollwave.web.fields import as_json
-from rollwave.web.insight.estimate import release_seconds, target_seconds
 from rollwave.web.language import language_shown
 from rollwave.web.portal.page import page
 from rollwave.web.portal.release_form import ReleaseForm
 from rollwave.web.portal.words import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from django.http import HttpRequest, HttpResponse
 
     from rollwave.ports.store import CommandKey
@@ -85,27 +82,22 @@ def _create(body: deployments.DeploymentIn, actor: str, key: CommandKey | None) 
 
 
 def _shown(plan: PlanOut, principal: Principal) -> dict[str, Any]:
-    sites = _sites([one for batch in plan.batches for one in batch.instances], plan.group)
-    each = target_seconds(plan.group)
     active = deployments.detail(plan.active_deployment, language_shown()) if plan.active_deployment else None
     total = sum(len(batch.instances) for batch in plan.batches)
-    seconds = None
-    if each is not None:
-        seconds = release_seconds(plan.batches, each=each, bake_min_s=int(plan.config["bake_min_s"]))
     return {
         "plan": plan,
         "active": active,
         "total": total,
-        "seconds": seconds,
+        "seconds": plan.eta_s,
         "waits_for_approval": bool(plan.config.get("requires_approval")) and plan.kind != Kind.ROLLBACK.value,
-        "sites": Counter(sites.values()).most_common(),
+        "sites": Counter(plan.sites).most_common(),
         "excluded": Counter(reason for one in plan.excluded for reason in one.reasons).most_common(),
         "batches": [
             {
                 "batch": batch,
                 "count": len(batch.instances),
                 "share": round(100 * len(batch.instances) / total, 2),
-                "sites": sorted(Counter(sites[one] for one in batch.instances).items()),
+                "sites": sorted(batch.sites.items()),
                 "named": [one.split("/", 1)[-1] for one in batch.instances[:_NAMED]],
                 "more": max(0, len(batch.instances) - _NAMED),
             }
@@ -113,12 +105,6 @@ def _shown(plan: PlanOut, principal: Principal) -> dict[str, Any]:
         ],
         **_moving_elsewhere(plan, principal),
     }
-
-
-def _sites(names: Sequence[str], group: str) -> Mapping[str, str]:
-    rows = Instance.objects.filter(group__name=group).values_list("server__name", "port", "server__site")
-    by_name = {f"{group}/{server}:{port}": site for server, port, site in rows}
-    return {name: by_name[name] for name in names}
 
 
 def _moving_elsewhere(plan: PlanOut, principal: Principal) -> dict[str, Any]:
