@@ -864,6 +864,36 @@ def test_what_an_action_would_do_is_asked_and_nothing_is_done(fleet, cli):
     assert fleet.requests[0].url.params["version"] == "1.4.0"
 
 
+def test_a_dry_rollback_of_a_group_at_rest_is_the_plan_of_one(fleet, cli):
+    """The command starts a rollback there, so this is what is shown, as by `plan`; the last release is over anyway."""
+    fleet.on("GET", "deployments", lambda request: httpx.Response(200, json=[]))
+    fleet.on("POST", "plans", {**PLAN, "kind": "rollback"})
+
+    result = cli("rollback", "shop-prod", "--to", "1.4.0", "--dry-run")
+
+    assert not result.code, result.err
+    assert "plan of a rollback" in result.out
+    assert fleet.sent() == {"group": "shop-prod", "version": "1.4.0", "kind": "rollback"}
+    assert [one.url.path.rpartition("/")[2] for one in fleet.requests] == ["deployments", "plans"]
+    assert cli("rollback", "shop-prod", "--dry-run", "--json").document["kind"] == "rollback"
+
+
+def test_a_dry_rollback_of_a_group_that_moves_is_asked_of_what_moves(fleet, cli):
+    told = {"closed": None, "title": "Roll back to 1.4.1?", "sentences": ["This release is given up."]}
+    fleet.on("GET", "deployments/12/consequences/rollback", told)
+
+    assert cli("rollback", "shop-prod", "--dry-run").out.splitlines() == [told["title"], *told["sentences"]]
+    assert {request.method for request in fleet.requests} == {"GET"}
+
+
+def test_a_dry_raise_of_the_limit_asks_about_the_percent(fleet, cli):
+    told = {"closed": None, "title": "Raise the limit?", "sentences": ["Then 40 %: 4 of 10."]}
+    fleet.on("GET", "deployments/12/consequences/raise_limit", told)
+
+    assert told["sentences"][0] in cli("raise-limit", "12", "40", "--dry-run").out
+    assert fleet.requests[-1].url.params["max_unavailable_percent"] == "40"
+
+
 def test_two_releases_are_compared_and_what_is_the_same_is_left_out(fleet, cli):
     rows = [
         {"field": "group", "a": "shop-prod", "b": "shop-prod", "differs": False},

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from rollwave.cli.arguments import DeploymentName, Key, Reason
+from rollwave.cli.commands.deploy import show_plan
 from rollwave.cli.lookup import find_deployment, is_id
 from rollwave.cli.session import Session, command, new_key
+from rollwave.domain.model import Kind
 
 PANEL = "Steer a release"
 
@@ -114,7 +116,7 @@ def raise_limit(
 ) -> None:
     """Let a larger share of the group be out of traffic."""
     if dry_run:
-        _foresee(session, deployment, "raise_limit")
+        _foresee(session, deployment, "raise_limit", max_unavailable_percent=percent)
         return
     _act(session, deployment, "raise_limit", key, reason=reason, max_unavailable_percent=percent)
 
@@ -137,7 +139,10 @@ def rollback(
     A release that is under way is given up first; the rollback follows as soon as nothing is in flight.
     """
     if dry_run:
-        _foresee(session, deployment, "rollback", version=to)
+        if is_id(deployment) or session.client.get("deployments", group=deployment, active=True):
+            _foresee(session, deployment, "rollback", version=to)
+        else:
+            show_plan(session, {"group": deployment, "version": to, "kind": Kind.ROLLBACK.value})
         return
     if is_id(deployment):
         _act(session, deployment, "rollback", key, reason=reason, version=to)

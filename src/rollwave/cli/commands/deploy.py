@@ -39,7 +39,11 @@ def plan(
     settings: Settings = None,
 ) -> None:
     """Show the exact batches of a release. Nothing starts, nothing is recorded."""
-    body = _body(group, version, kind, settings)
+    show_plan(session, _body(group, version, kind, settings))
+
+
+def show_plan(session: Session, body: dict[str, Any]) -> None:
+    """Show what a release would do; *body* is that of its start."""
     document = _planned(session, body)
     session.output.show(document, None if session.output.is_json else _picture(document))
 
