@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rollwave.domain import brake
 from rollwave.domain.commands import Action
 from rollwave.domain.config import RANGES
+from rollwave.domain.errors import InvalidValueError
 from rollwave.domain.model import BrakeCause, Kind, Phase, Standing
 from rollwave.domain.phases import TRANSITIONS, Trigger
 from rollwave.domain.tally import tally_of
@@ -139,6 +140,22 @@ def _why_not_raise_limit(state: State) -> str | None:
     if state.deployment.config.max_unavailable_percent == HIGHEST_PERCENT:
         return f"the limit is at its highest, {HIGHEST_PERCENT} percent"
     return None
+
+
+def check_percent(state: State, percent: int) -> None:
+    """
+    Return if the limit may be raised to *percent*.
+
+    Raises:
+        InvalidValueError: If that is no raise, or too much.
+    """
+    current = state.deployment.config.max_unavailable_percent
+    if not current < percent <= HIGHEST_PERCENT:
+        raise InvalidValueError(
+            field="max_unavailable_percent",
+            value=percent,
+            expected=f"more than the current {current} and at most {HIGHEST_PERCENT}",
+        )
 
 
 def _why_not_abort(_state: State) -> str | None:

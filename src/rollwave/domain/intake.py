@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rollwave.domain import commands as cmd
 from rollwave.domain import facts
-from rollwave.domain.actions import HIGHEST_PERCENT, open_actions, retryable, why_not
+from rollwave.domain.actions import check_percent, open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError, OwnApprovalError
@@ -120,13 +120,7 @@ def _(event: cmd.Retry, draft: Draft) -> None:
 @take_in.register
 def _(event: cmd.RaiseLimit, draft: Draft) -> None:
     _accept(draft, Action.RAISE_LIMIT, event)
-    current = draft.state.deployment.config.max_unavailable_percent
-    if not current < event.max_unavailable_percent <= HIGHEST_PERCENT:
-        raise InvalidValueError(
-            field="max_unavailable_percent",
-            value=event.max_unavailable_percent,
-            expected=f"more than the current {current} and at most {HIGHEST_PERCENT}",
-        )
+    check_percent(draft.state, event.max_unavailable_percent)
     draft.emit(facts.LimitRaised(max_unavailable_percent=event.max_unavailable_percent))
 
 

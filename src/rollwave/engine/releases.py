@@ -171,6 +171,16 @@ class Releases:
             deployment_id=deployment_id,
         )
 
+    def check_rollback(self, group: str, goal: PackageRef) -> None:
+        """
+        Return if a rollback of *group* may lead to *goal*.
+
+        Raises:
+            NotFoundError: If there is no such group.
+            NeverReleasedError: If it was never released there with success.
+        """
+        _check_rollback(self.store.fleet(group), goal)
+
     def set_hold(self, instance_id: int, *, hold: bool, actor: str, reason: str, now: datetime) -> None:
         """Raise or clear an operator's hold, and let the group's active deployment look again."""
         active = self.store.set_hold(instance_id, hold=hold, actor=actor, reason=reason, at=now)

@@ -165,7 +165,7 @@ def build(
         case Action.BRAKE:
             return cmd.ApplyBrake(cause=BrakeCause.OPERATOR, actor=actor, reason=reason)
         case Action.RETRY:
-            return cmd.Retry(instance_ids=_retried(state, targets, cause), actor=actor, reason=reason)
+            return cmd.Retry(instance_ids=retried(state, targets, cause), actor=actor, reason=reason)
         case Action.RAISE_LIMIT:
             if max_unavailable_percent is None:
                 raise InvalidValueError(
@@ -187,6 +187,33 @@ def action_named(verb: str, state: State) -> Action:
     if verb not in verbs:
         raise NotFoundError(kind="action", name=verb, hint=did_you_mean(verb, [*verbs, PROMOTE]).removeprefix("; "))
     return Action(verb)
+
+
+def retried(state: State, names: Sequence[str] | None, cause: str | None) -> frozenset[int] | None:
+    """
+    Return the instances that a retry of targets by *names*, by *cause* or both runs again; None for all that failed.
+
+    Raises:
+        InvalidValueError: If a name or the cause is of nothing that can be retried.
+    """
+    if names is None and cause is None:
+        return None
+    failed = [target for target in retryable(state) if cause is None or cause_of(target) == cause]
+    if not failed and cause is not None:
+        known = sorted({cause_of(target) for target in retryable(state)})
+        expected = f"a cause that targets failed for: {', '.join(known) or 'there is none'}"
+        raise InvalidValueError(field="cause", value=cause, expected=expected)
+    instances = [state.fleet[target.instance_id] for target in failed]
+    if names is None:
+        return frozenset(one.id for one in instances)
+    wanted = set()
+    for name in names:
+        matching = {one.id for one in instances if _is_called(one, name)}
+        if not matching:
+            expected = f"targets that failed: {', '.join(one.name for one in instances) or 'there are none'}"
+            raise InvalidValueError(field="targets", value=name, expected=expected)
+        wanted |= matching
+    return frozenset(wanted)
 
 
 def names_of(state: State, wanted: Sequence[str]) -> list[str]:
@@ -256,27 +283,6 @@ def _promotion(state: State) -> Action:
             available=tuple(one.value for one in available),
         )
     return action
-
-
-def _retried(state: State, names: Sequence[str] | None, cause: str | None) -> frozenset[int] | None:
-    if names is None and cause is None:
-        return None
-    failed = [target for target in retryable(state) if cause is None or cause_of(target) == cause]
-    if not failed and cause is not None:
-        known = sorted({cause_of(target) for target in retryable(state)})
-        expected = f"a cause that targets failed for: {', '.join(known) or 'there is none'}"
-        raise InvalidValueError(field="cause", value=cause, expected=expected)
-    instances = [state.fleet[target.instance_id] for target in failed]
-    if names is None:
-        return frozenset(one.id for one in instances)
-    wanted = set()
-    for name in names:
-        matching = {one.id for one in instances if _is_called(one, name)}
-        if not matching:
-            expected = f"targets that failed: {', '.join(one.name for one in instances) or 'there are none'}"
-            raise InvalidValueError(field="targets", value=name, expected=expected)
-        wanted |= matching
-    return frozenset(wanted)
 
 
 def cause_of(target: Target) -> str:

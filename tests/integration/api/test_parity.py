@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def test_a_plan_says_where_it_goes_and_how_long_it_takes(shop):
     """Sites of each batch and of all; the time by the last good release, null before there was one."""
@@ -30,13 +32,48 @@ def test_a_release_says_its_gate_and_what_an_action_would_do(shop):
     assert "1 target with 1.0" in told["sentences"][0]
     assert shop.api.get(f"/deployments/{deployment}/consequences/abort")["dangerous"] is True
     assert shop.api.get(f"/deployments/{deployment}/consequences/next")["closed"]
-    assert (
-        shop.api.get(f"/deployments/{deployment}/consequences/rollback", version="1.1")["title"] == "Roll back to 1.1?"
-    )
+    chinese = shop.api.http.get(
+        f"/deployments/{deployment}/consequences/next", headers={"Accept-Language": "zh"}
+    ).json()
+    assert not re.search("[a-z]{3}", chinese["closed"].replace("shop", "")), chinese
     shop.api.get(f"/deployments/{deployment}/consequences/rollback", 404, version="9")
-    shop.api.get(f"/deployments/{deployment}/consequences/retry", 404, target="nobody")
     shop.api.get(f"/deployments/{deployment}/consequences/dance", 404)
     assert shop.api.get(f"/deployments/{deployment}")["phase"] == "verify_success"
+
+
+def test_what_an_action_refuses_is_refused_before_it_is_done(make_shop):
+    """By the same code: another version than was asked for, or fewer targets, is never what is told of."""
+    config = {"max_unavailable_percent": 30, "startup_timeout_s": 1}
+    shop = make_shop(4, versions=("1.0", "1.1", "2.0", "broken"), config=config)
+    for version in ("1.0", "1.1"):
+        shop.release(version)
+    deployment = shop.deploy("broken", config={"canary_count": 0})["id"]
+    seen = shop.api.until(f"/deployments/{deployment}", lambda seen: seen["brake"] and not seen["counts"]["in_flight"])
+    assert seen["counts"]["failed"]
+    failed = next(
+        one["server"] for one in shop.api.get(f"/deployments/{deployment}/targets") if one["standing"] == "failed"
+    )
+
+    for verb, query, body in (
+        ("rollback", {"version": "2.0"}, {"version": "2.0"}),
+        ("rollback", {"version": "9"}, {"version": "9"}),
+        ("retry", {"target": [failed, "nobody"]}, {"targets": [failed, "nobody"]}),
+        ("retry", {"cause": "no.such"}, {"cause": "no.such"}),
+        ("raise_limit", {"max_unavailable_percent": 30}, {"max_unavailable_percent": 30}),
+    ):
+        asked = shop.api.http.get(f"/deployments/{deployment}/consequences/{verb}", params=query)
+        done = shop.api.http.post(f"/deployments/{deployment}/actions/{verb}", json=body)
+        assert asked.status_code == done.status_code >= 400, (asked.text, done.text)
+        assert asked.json()["error"] == done.json()["error"]
+
+    def told(verb: str, **query: object):
+        return shop.api.get(f"/deployments/{deployment}/consequences/{verb}", **query)
+
+    assert told("rollback", version="1.0")["title"] == "Roll back to 1.0?"
+    assert told("rollback")["title"] == "Roll back to 1.1?"
+    assert told("retry", target=[failed])["title"] == "Retry 1 target?"
+    assert "Then 50 %: 2 of 4." in told("raise_limit", max_unavailable_percent=50)["sentences"]
+    shop.act(deployment, "abort", {})
 
 
 def test_two_deployments_are_compared(shop, api, make_shop):

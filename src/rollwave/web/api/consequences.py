@@ -7,7 +7,8 @@ from ninja import Query, Router
 from pydantic import Field
 
 from rollwave.domain import errors
-from rollwave.domain.actions import why_not
+from rollwave.domain.actions import check_percent, why_not
+from rollwave.domain.commands import Action
 from rollwave.web import commands
 from rollwave.web.access import Permission, of_deployment
 from rollwave.web.api.auth import needs
@@ -17,6 +18,7 @@ from rollwave.web.context import services
 from rollwave.web.insight.choices import app_of, said
 from rollwave.web.language import in_language, language_asked
 from rollwave.web.refusals import InvalidRequestError
+from rollwave.web.spoken import spoken
 
 router = Router(tags=["releases"])
 
@@ -34,7 +36,14 @@ class ConsequencesOut(Output):
 @router.get(
     "/{int:deployment_id}/consequences/{verb}",
     auth=needs(Permission.VIEW, of_deployment),
-    response=answers(errors.NotFoundError, errors.ActionNotAllowedError, InvalidRequestError, ok=ConsequencesOut),
+    response=answers(
+        errors.NotFoundError,
+        errors.InvalidValueError,
+        errors.ActionNotAllowedError,
+        errors.NeverReleasedError,
+        InvalidRequestError,
+        ok=ConsequencesOut,
+    ),
 )
 def foresee(  # noqa: PLR0917  # query parameters, told apart by their names
     request: HttpRequest,
@@ -43,18 +52,26 @@ def foresee(  # noqa: PLR0917  # query parameters, told apart by their names
     cause: str = "",
     version: str = "",
     target: Annotated[list[str], Query(default_factory=list)] = [],  # noqa: B006  # never changed
+    max_unavailable_percent: int | None = None,
 ) -> ConsequencesOut:
-    """Say what an action would do; nothing is done. Parameters are those of the action, *target* as often as needed."""
+    """
+    Say what an action would do; nothing is done.
+
+    Parameters are those of the action, *target* as often as needed; what the action refuses of them is refused alike.
+    """
     state = services().releases.load(deployment_id).state
     action = commands.action_named(verb, state)
+    if action is Action.RETRY:
+        commands.retried(state, target or None, cause or None)
+    if action is Action.RAISE_LIMIT and max_unavailable_percent is not None:
+        check_percent(state, max_unavailable_percent)
+    if action is Action.ROLLBACK and version:
+        goal = commands.package_ref(app_of(state), version)
+        services().releases.check_rollback(state.deployment.group, goal)
     names = commands.names_of(state, target)
-    if target and not names:
-        raise errors.NotFoundError(kind="instance", name=target[0])
-    if version:
-        commands.package_ref(app_of(state), version)
     with in_language(language_asked(request)):
-        told = said(state, action, version=version, names=names, cause=cause)
-        closed = why_not(state, action)
+        told = said(state, action, version=version, names=names, cause=cause, percent=max_unavailable_percent)
+        closed = spoken(why_not(state, action))
     return ConsequencesOut(
         action=action.value,
         closed=closed or None,

@@ -10,6 +10,7 @@ from rollwave.domain.actions import retryable
 from rollwave.domain.commands import Action
 from rollwave.store.models import Package
 from rollwave.web.commands import cause_of
+from rollwave.web.context import services
 from rollwave.web.insight.consequences import Consequences, consequences, targets
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from rollwave.domain.model import State
 
-_VERSIONS: Final = 30
 _NAMED: Final = 200
 """Most failed targets that are listed one by one; for more there are their causes."""
 
@@ -47,16 +47,21 @@ def offered(state: State, action: Action, sent: QueryDict) -> dict[str, Any]:
 
 
 def said(
-    state: State, action: Action, *, version: str = "", names: Sequence[str] = (), cause: str = ""
+    state: State,
+    action: Action,
+    *,
+    version: str = "",
+    names: Sequence[str] = (),
+    cause: str = "",
+    percent: int | None = None,
 ) -> Consequences:
-    """Return what an action would do with what was chosen; a version that there is not counts as none."""
+    """Return what an action would do with what was chosen; a version that was never good there counts as none."""
     if action is Action.ROLLBACK:
-        versions = [one for one, _is_usual in _versions(state)]
-        wanted = version if version in versions else next(iter(versions), "")
+        wanted = version if version in _good(state) else next((one for one, _is_usual in _versions(state)), "")
         previous = state.deployment.previous
         if wanted and not (previous and previous.version == wanted):
             return _to(state, wanted)
-    usual = consequences(state, action, cause=cause, only=names)
+    usual = consequences(state, action, cause=cause, only=names, percent=percent)
     return _some(state, usual, names) if action is Action.RETRY and names else usual
 
 
@@ -90,10 +95,14 @@ def _to(state: State, version: str) -> Consequences:
 def _versions(state: State) -> Sequence[tuple[str, bool]]:
     """Return the versions to which a rollback may go, the usual one first; whether it is that."""
     goal, previous = state.deployment.goal.version, state.deployment.previous
-    rows = Package.objects.filter(app__name=app_of(state)).exclude(version=goal).values_list("version", flat=True)
-    usual = [previous.version] if previous else []
-    others = [one for one in rows[:_VERSIONS] if one not in usual]
-    return [*((one, True) for one in usual), *((one, False) for one in others)]
+    usual = previous.version if previous else ""
+    found = [(one, one == usual) for one in _good(state) if one != goal]
+    return sorted(found, key=lambda one: not one[1])
+
+
+def _good(state: State) -> Sequence[str]:
+    """Return the versions that were once released to the group with success, the latest first."""
+    return [one.version for one in services().releases.store.fleet(state.deployment.group).good]
 
 
 def app_of(state: State) -> str:

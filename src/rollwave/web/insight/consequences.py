@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from msgspec import Struct
 
 from rollwave.domain.actions import next_batch, retryable
-from rollwave.domain.budget import budget_of
+from rollwave.domain.budget import budget_of, limit_of
 from rollwave.domain.commands import Action
 from rollwave.domain.model import Standing
 from rollwave.web.commands import cause_of
@@ -88,10 +88,18 @@ def _at_most(limit: int) -> str:
     return said % {"limit": f"{limit:,}"}
 
 
-def consequences(state: State, action: Action, *, cause: str = "", only: Sequence[str] = ()) -> Consequences:
-    """Return what *action* would do; a retry may be of one *cause*, by its code, or of *only* some targets."""
+def consequences(
+    state: State, action: Action, *, cause: str = "", only: Sequence[str] = (), percent: int | None = None
+) -> Consequences:
+    """
+    Return what *action* would do.
+
+    A retry may be of one *cause*, by its code, or of *only* some targets; a limit may be raised to some *percent*.
+    """
     again = _again(state, cause, only) if action is Action.RETRY else []
     title, button, sentences = _SAID[action](state, again)
+    if action is Action.RAISE_LIMIT and percent is not None:
+        sentences.insert(1, _raised(state, percent))
     return Consequences(action=action, title=title, button=button, sentences=tuple(sentences))
 
 
@@ -253,6 +261,16 @@ def _raise_limit(state: State, _again: list[Target]) -> tuple[str, str, list[str
         _("A brake for failures comes that much later, too."),
     ]
     return _("Raise the limit?"), _("Raise"), said
+
+
+def _raised(state: State, percent: int) -> str:
+    eligible = budget_of(state).eligible_count
+    told = {
+        "percent": percent,
+        "limit": f"{limit_of(eligible, max_unavailable_percent=percent):,}",
+        "eligible": f"{eligible:,}",
+    }
+    return _("Then %(percent)s %%: %(limit)s of %(eligible)s.") % told
 
 
 def _abort(state: State, _again: list[Target]) -> tuple[str, str, list[str]]:
