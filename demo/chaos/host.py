@@ -44,7 +44,8 @@ class Call:
     Attributes:
         at: When, in Unix seconds.
         action: "start" or "stop".
-        verb: For which verb of which attempt, ``<deployment>-<attempt>-<verb>``.
+        verb: For which verb of which attempt, as the driver's records are called:
+            ``<deployment>-<created_us>-<attempt>-<verb>``.
         edges: What each HAProxy said about the host then: its status there and the requests in flight; None where it
             did not answer.
     """

@@ -62,7 +62,7 @@ def host_with(calls=(), results=(), fence=0, name="n1"):
     return SimpleNamespace(name=name, calls=lambda: list(calls), fences_of_results=lambda: results, fence=lambda: fence)
 
 
-def call(at: float, *, action="start", verb="7-1-install", seen=("MAINT", 0)) -> Call:
+def call(at: float, *, action="start", verb="7-1700000000000000-1-install", seen=("MAINT", 0)) -> Call:
     return Call(at=at, action=action, verb=verb, edges={EDGE: seen})
 
 
@@ -148,7 +148,7 @@ def test_a_stop_in_traffic_is_told(lab, seen, stops, broken) -> None:
 
 def test_a_stop_seen_by_an_haproxy_that_forgot_is_counted_apart(lab) -> None:
     """It puts everybody into traffic when it returns, and is told otherwise soon (I26)."""
-    lab.hosts = [host_with([call(15, seen=("UP", 0)), call(25, verb="7-2-install", seen=("UP", 0))])]
+    lab.hosts = [host_with([call(15, seen=("UP", 0)), call(25, verb="7-1700000000000000-2-install", seen=("UP", 0))])]
     laws = Laws(lab, windows_with(forgetful(EDGE), 10, 20))
 
     assert len(list(laws.of_stops())) == 1
@@ -158,7 +158,7 @@ def test_a_stop_seen_by_an_haproxy_that_forgot_is_counted_apart(lab) -> None:
 def test_an_attempt_that_starts_the_application_twice_is_told(lab) -> None:
     """Two starts of one attempt are one too many; unless the host died between them."""
     lab.hosts = [
-        host_with([call(1), call(9, verb="7-2-install")], name="n1"),
+        host_with([call(1), call(9, verb="7-1700000000000000-2-install")], name="n1"),
         host_with([call(1), call(9)], name="n2"),
         host_with([call(1), call(9)], name="n3"),
         host_with([call(1), call(5, action="stop")], name="n4"),
