@@ -21,6 +21,8 @@ _NOTHING: Final[Mapping[str, Any]] = {
     "instance": later("There is no instance “%(name)s”."),
     "package": later("There is no package “%(name)s”."),
     "deployment": later("There is no release #%(name)s."),
+    "user": later("There is no user “%(name)s”."),
+    "token": later("There is no token “%(name)s”."),
 }
 """For ``input.not_found``, by what was looked for."""
 

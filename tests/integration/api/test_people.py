@@ -183,6 +183,9 @@ def test_a_token_made_by_page_is_whose_and_ends_when_it_is_told(api, browser, ma
 
     assert "a time to come" in browser.submit("/tokens", 422, **form, until="2020-01-01 00:00")
     assert "nobody-like-that" in browser.submit("/tokens", 422, **{**form, "owner": "nobody-like-that"})
+    browser.http.headers["Accept-Language"] = "zh"
+    assert "没有用户“nobody-like-that”" in browser.submit("/tokens", 422, **{**form, "owner": "nobody-like-that"})
+    browser.http.headers["Accept-Language"] = "en"
     browser.submit("/tokens", **form, until="2099-12-31 18:30")
 
     (token,) = [one for one in api.get("/tokens") if one["name"] == name]

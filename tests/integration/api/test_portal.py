@@ -84,6 +84,12 @@ def test_a_package_is_released_from_its_page_whichever_group_it_goes_to(api, sho
     assert '<option value="1.0" selected>' in browser.get(f"{link}&group={shop.name}")
 
 
+def test_only_who_may_push_a_package_is_offered_to(signed_in):
+    """A link that leads to a refusal is none."""
+    for role, is_offered in (("viewer", False), ("approver", False), ("operator", True)):
+        assert ('href="/packages/new"' in signed_in(role).get("/packages")) is is_offered, role
+
+
 def test_packages_that_are_not_of_the_newest_can_be_chosen(api, make_shop, signed_in, monkeypatch):
     """Coming from its page it is there; else older ones are offered to whoever asks for them."""
     shop = make_shop(1, versions=tuple(f"0.{number}" for number in range(52)))

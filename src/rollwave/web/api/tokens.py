@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Status
 from pydantic import AwareDatetime, Field
@@ -14,9 +13,10 @@ from rollwave.web.access import Permission, Principal, principal_of
 from rollwave.web.api.auth import actor_of, needs
 from rollwave.web.api.deployments import BODY_ERRORS
 from rollwave.web.api.errors import answers
-from rollwave.web.api.output import Output, Time, found
+from rollwave.web.api.output import Output, Time
 from rollwave.web.context import services
 from rollwave.web.fields import Input, like
+from rollwave.web.people import accounts
 from rollwave.web.refusals import LastTokenError, NameTakenError, TokenExistsError
 
 router = Router(tags=["people"])
@@ -83,12 +83,7 @@ def make_token(request: HttpRequest, body: TokenIn) -> Status[NewToken]:
     grants = own_grants(maker) if body.roles is None else [access.from_text(one) for one in body.roles]
     if not grants:
         raise InvalidValueError(field="roles", value=[], expected="at least one role")
-    owner_id = maker.user_id
-    users = get_user_model().objects
-    if body.owner is not None and body.owner != maker.name:
-        access.check(maker, Permission.MANAGE, [access.Place()])
-        owner_id = found(users.filter(username=body.owner).first(), kind="user", name=body.owner).pk
-    owner = None if owner_id is None else users.get(pk=owner_id)
+    owner = accounts.owner_of_token(maker, body.owner)
     row, value = tokens.make(body.name, maker=maker, owner=owner, grants=grants, now=now, expires_at=body.expires_at)
     return Status(201, NewToken(**shown(row).model_dump(), token=value))
 

@@ -35,6 +35,23 @@ def find(name: str) -> User:
     return user
 
 
+def owner_of_token(maker: Principal, wanted: str | None) -> User | None:
+    """
+    Return whose a token is that *maker* makes: their own, or, where they manage everything, whose they want it to be.
+
+    Returns:
+        None for nobody's: *maker* is such a token itself, and wants no owner.
+
+    Raises:
+        ForbiddenError: If it is somebody else's, and they do not manage everything.
+        NotFoundError: If there is no such user; it names those that are close.
+    """
+    if wanted is not None and wanted != maker.name:
+        access.check(maker, Permission.MANAGE, access.everywhere())
+        return find(wanted)
+    return None if maker.user_id is None else get_user_model().objects.get(pk=maker.user_id)
+
+
 def add(
     name: str,
     *,

@@ -175,13 +175,16 @@ def _make_token(request: HttpRequest, form: Any, grants: Any) -> dict[str, Any]:
     if expires_at is not None and expires_at <= now:
         form.add_error("until", _("It has to be a time to come."))
         return {}
-    owner = _owner(request, form)
-    if owner is None:
+    maker = principal_of(request)
+    try:
+        owner = accounts.owner_of_token(maker, form.cleaned_data["owner"].strip() or None)
+    except RollwaveError as error:
+        form.add_error("owner", told(error))
         return {}
     try:
         row, value = tokens.make(
             form.cleaned_data["name"],
-            maker=principal_of(request),
+            maker=maker,
             owner=owner,
             grants=given,
             now=now,
@@ -191,19 +194,6 @@ def _make_token(request: HttpRequest, form: Any, grants: Any) -> dict[str, Any]:
         form.add_error(None, told(error))
         return {}
     return {"made": shown_token(row), "value": value}
-
-
-def _owner(request: HttpRequest, form: Any) -> Any:
-    """Return whose a new token is: the person's own, or somebody's whom they manage; None, and an error, for nobody."""
-    wanted = form.cleaned_data["owner"].strip()
-    if not wanted or wanted == request.user.get_username():
-        return request.user
-    try:
-        access.check(principal_of(request), Permission.MANAGE, everywhere())
-        return accounts.find(wanted)
-    except RollwaveError as error:
-        form.add_error("owner", error.message)
-        return None
 
 
 def _invited(request: HttpRequest, user: Any) -> HttpResponse:

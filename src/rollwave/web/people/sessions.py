@@ -123,7 +123,6 @@ def end(request: HttpRequest, *, mark: str) -> HttpResponse:
     if found is None:
         raise Http404
     found.delete()
-    origin.note(request)
     accounts.log("session_ended", user, actor=user.get_username(), now=services().clock.now())
     messages.success(request, _("That session is over."))
     return redirect("people:account")

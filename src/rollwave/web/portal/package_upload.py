@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods
 
 from rollwave.domain.errors import RollwaveError
 from rollwave.packages.manifest import Manifest
-from rollwave.web import origin
 from rollwave.web.access import Permission, check, of_app, principal_of
 from rollwave.web.api import packages
 from rollwave.web.portal.page import page
@@ -47,7 +46,6 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def _kept(request: HttpRequest, archive: Any, signed: Any, errors: dict[str, str]) -> Manifest | None:
-    origin.note(request)
     said = _read(signed)
     if said is None:
         errors["signed"] = _("This is not what “rollwave package build” writes beside an archive.")

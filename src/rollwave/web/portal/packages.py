@@ -35,6 +35,7 @@ def show(request: HttpRequest) -> HttpResponse:
                 for one in shown
             ],
             "app": app or "",
+            "may_push": may_somewhere(principal_of(request), Permission.OPERATE),
             "apps": [one.name for one in apps.list_apps(request)],
         },
     )
