@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from demo.chaos.network import NETWORK
-from demo.processes import LabError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from demo.sshd import PRIVILEGE_SEPARATION, sshd
 
 PORT: Final = 22
-PRIVILEGE_SEPARATION: Final = Path("/run/sshd")
-"""Debian's service makes it at its start; sshd insists on it."""
 
 
 class Keys:
@@ -47,22 +41,11 @@ class Keys:
 
     def sshd(self, folder: Path, *, address: str) -> list[str | Path]:
         """Write the configuration of the sshd of *address* into *folder*; return the command line that runs it."""
-        settings: Mapping[str, object] = {
-            "Port": PORT,
-            "ListenAddress": address,
-            "HostKey": self._host_key,
-            "AuthorizedKeysFile": self._folder / "authorized_keys",
-            "PidFile": "none",
-            "UsePAM": "no",
-            "StrictModes": "no",
-            "PasswordAuthentication": "no",
-            "PermitRootLogin": "prohibit-password",
-            "AllowUsers": getpass.getuser(),
-            "SetEnv": f"HOME={self._home}",
-        }
-        config = folder / "sshd_config"
-        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()), encoding="utf-8")
-        program = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")  # it insists on its whole path
-        if program is None:
-            raise LabError("sshd was not found: install the Debian package openssh-server")
-        return [program, "-D", "-e", "-f", config]
+        return sshd(
+            folder,
+            address=address,
+            port=PORT,
+            host_key=self._host_key,
+            authorized_keys=self._folder / "authorized_keys",
+            home=self._home,
+        )

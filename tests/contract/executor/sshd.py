@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.processes import Program, free_ports, until
+from demo.sshd import PRIVILEGE_SEPARATION, sshd
 from rollwave.executors.ssh_connections import SshAccess
 from tests.needs import needs_program
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SSHD = Path("/usr/sbin/sshd")  # it insists on being called by its whole path
-_PRIVILEGE_SEPARATION = Path("/run/sshd")
 
 
 def make_key(path: Path) -> Path:
@@ -46,7 +45,7 @@ class Site:
         needs_program(_SSHD, package="openssh-server")
         (folder / "home").mkdir(parents=True)
         if os.geteuid() == 0:
-            _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+            PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
         (port,) = free_ports(1)
         identity = make_key(folder / "identity")
         shutil.copy(f"{identity}.pub", folder / "authorized_keys")
@@ -88,23 +87,16 @@ class Sshd:
         self.address = address
         folder = site.folder / address
         folder.mkdir(exist_ok=True)
-        settings = {
-            "Port": str(site.port),
-            "ListenAddress": address,
-            "HostKey": str(site.host_key),
-            "AuthorizedKeysFile": str(site.folder / "authorized_keys"),
-            "PidFile": "none",
-            "UsePAM": "no",
-            "StrictModes": "no",
-            "PasswordAuthentication": "no",
-            "PermitRootLogin": "prohibit-password",
-            "AllowUsers": getpass.getuser(),
-            "MaxStartups": "200",
-            "SetEnv": f"HOME={site.folder / 'home'}",
-        } | options
-        config = folder / "sshd_config"
-        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        self.program = Program([_SSHD, "-D", "-e", "-f", config], log=folder / "log")
+        command = sshd(
+            folder,
+            address=address,
+            port=site.port,
+            host_key=site.host_key,
+            authorized_keys=site.folder / "authorized_keys",
+            home=site.folder / "home",
+            options={"MaxStartups": "200"} | options,
+        )
+        self.program = Program(command, log=folder / "log")
 
     def start(self) -> None:
         self.program.start()
