@@ -58,7 +58,7 @@ def warn_of_proxy(address: str) -> None:
         "proxy_not_trusted",
         address=address,
         hint=f'name it in rollwave.toml: [web] trusted_proxies = ["{address}"]; until then wrong passwords '
-        "are not counted by address, and the audit log has the address of the proxy",
+        "are counted for each name alone, and the audit log has the address of the proxy",
     )
 
 
