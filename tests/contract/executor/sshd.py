@@ -18,7 +18,7 @@ from tests.needs import needs_program
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SSHD = Path("/usr/sbin/sshd")  # it insists on being called by its whole path
+_SSHD = Path("/usr/sbin/sshd")
 
 
 def make_key(path: Path) -> Path:
