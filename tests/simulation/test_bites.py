@@ -279,20 +279,20 @@ def fetching_stops_what_runs(patch):
 
 BUGS = {
     late_brake: "I7",
-    no_fence_in_the_store: "I10",
+    no_fence_in_the_store: "I10 I21",
     hosts_know_no_fence: "I9",
     silence_is_success: "I12",
     retry_does_not_drain_again: "I6",
     retry_skips_the_proof: "I6",
     canary_needs_no_approval: "I2",
     release_needs_no_approval: "APPROVAL",
-    budget_off_by_one: "I1",
+    budget_off_by_one: "I1 I7",
     next_batch_starts_early: "I14",
     held_is_marked_up: "I26",
     nobody_waits_for_the_drain: "I4",
     verify_is_skipped: "I6",
     recall_is_ignored: "I23",
-    stale_settlements_are_accepted: "I10",
+    stale_settlements_are_accepted: "I10 I21",
     restoring_does_not_count_as_failed: "I7",
     cache_is_never_checked: "I19",
     effects_before_records: "I21",
@@ -312,11 +312,11 @@ BUGS = {
     decisions_stop_halfway: "I24",
     fetching_stops_what_runs: "CUT",
 }
-"""Each with the law that it breaks first."""
+"""Each with the law that it breaks first; two where it breaks both, and chance says which is seen."""
 
 
-@pytest.mark.parametrize(("bug", "law"), BUGS.items(), ids=lambda one: getattr(one, "__name__", one))
-def test_a_bug_is_found(bug, law, monkeypatch):
+@pytest.mark.parametrize(("bug", "laws"), BUGS.items(), ids=lambda one: getattr(one, "__name__", one))
+def test_a_bug_is_found(bug, laws, monkeypatch):
     """With the bug in, the law that it is about is broken within a bounded number of worlds, and none before it."""
     bug(monkeypatch)
 
@@ -325,6 +325,6 @@ def test_a_bug_is_found(bug, law, monkeypatch):
         violation = simulate(seed).violation
         if violation is not None:
             print(f"{bug.__name__}: found in world {seed}, {violation.law}")
-            assert violation.law == law, violation
+            assert violation.law in laws.split(), violation
             return
     pytest.fail(f"{bug.__name__} was not found in {MOST_SEEDS} worlds")

@@ -241,7 +241,7 @@ class _Chain:
     def _conclude(self, stage: Stage, outcome: Outcome) -> Stage | Standing:
         self._last = (stage, outcome.progress)
         self._seen_version = outcome.running_version or self._seen_version
-        self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure, lines=outcome.lines))
+        self._unwritten.append(self._transition(stage, outcome.progress, outcome.failure, lines=outcome.lines or None))
         if outcome.progress is Progress.SUCCESS:
             return self._after_success(stage)
         self._complain("stage_failed", outcome.failure)
@@ -275,7 +275,7 @@ class _Chain:
         failure: Failure | None = None,
         *,
         at: datetime | None = None,
-        lines: tuple[Line, ...] = (),
+        lines: tuple[Line, ...] | None = None,
     ) -> Transition:
         target = self._job.target
         return Transition(

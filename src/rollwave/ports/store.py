@@ -140,7 +140,7 @@ class Transition(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     progress: Progress
     at: datetime
     failure: Failure | None = None
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Line, ...] | None = None
 
 
 class StageChanged(Struct, frozen=True, kw_only=True, gc=False):
@@ -151,7 +151,7 @@ class StageChanged(Struct, frozen=True, kw_only=True, gc=False):
     stage: Stage
     progress: Progress
     failure: Failure | None = None
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Line, ...] | None = None
 
 
 class SliceRecord(Struct, frozen=True, kw_only=True, gc=False):

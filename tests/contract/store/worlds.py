@@ -178,7 +178,7 @@ class MemoryWorld(World):
                 stage=entry.stage,
                 progress=entry.progress,
                 failure=entry.failure,
-                lines=entry.lines,
+                lines=entry.lines or (),
             )
             for entry in self._store.log_of(deployment_id)
         ]
@@ -261,5 +261,5 @@ class DjangoWorld(World):
             stage=told.stage,
             progress=told.progress,
             failure=told.failure,
-            lines=told.lines,
+            lines=told.lines or (),
         )

@@ -165,7 +165,7 @@ def _lines(log: Sequence[tuple[datetime, StageChanged]]) -> Iterator[Line]:
         if one.progress is Progress.RUNNING:
             began[one.attempt, one.stage] = at
         first = began.get((one.attempt, one.stage), at)
-        for line in one.lines:
+        for line in one.lines or ():
             when = min(at, first + timedelta(milliseconds=line.after_ms))
             yield Line(at=when, text=line.text, did=name_of(one.stage, language_shown()))
         yield _line(at, one)
