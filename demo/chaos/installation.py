@@ -70,7 +70,8 @@ class Scattered(Distributed):
         held: dict[int, frozenset[int]] = {}
         for owner, number in rows:
             if owner:
-                pid = int(owner.rpartition(":")[2])
+                # Host, process, and what tells it from others of that number.
+                pid = int(owner.split(":")[-2])
                 held[pid] = held.get(pid, frozenset()) | {number}
         return held
 

@@ -230,12 +230,12 @@ def in_own_process(what: str, count: int) -> dict[str, Any]:
         return found
 
 
-def measure(count: int) -> dict[str, Any]:
+def measure(count: int, *, rounds: int) -> dict[str, Any]:
     """Return all there is to say of one size."""
-    times = ROUNDS if count <= 10_000 else 2
-    rounds = [(in_own_process("release", count), in_own_process("limit", count)) for _ in range(times)]
-    found = max((one for one, _ in rounds), key=itemgetter("transitions_per_s"))
-    limit = max((one for _, one in rounds), key=itemgetter("limit_per_s"))
+    times = rounds if count <= 10_000 else min(rounds, 2)
+    found_in = [(in_own_process("release", count), in_own_process("limit", count)) for _ in range(times)]
+    found = max((one for one, _ in found_in), key=itemgetter("transitions_per_s"))
+    limit = max((one for _, one in found_in), key=itemgetter("limit_per_s"))
     ratio = found["transitions_per_s"] / limit["limit_per_s"]
     found |= {**limit, "ratio": round(ratio, 3)}
     sys.stderr.write(
@@ -249,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench engine", description=__doc__)
     parser.add_argument("--targets", type=int, default=10_000, help="the size that the last line is about")
     parser.add_argument("--only", action="store_true", help="this size alone, not 1,000 and 100,000 beside it")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often release and limit run in turn")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -256,7 +257,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(PARTS[options.part](options.targets)))
         return
     sizes = [options.targets] if options.only else sorted({*SIZES, options.targets})
-    found = [measure(count) for count in sizes]
+    found = [measure(count, rounds=options.rounds) for count in sizes]
     main_size = next(one for one in found if one["targets"] == options.targets)
     sys.stdout.write(json.dumps({**main_size, "sizes": found}) + "\n")
 

@@ -265,17 +265,19 @@ class Line:
         self._there = port
         self._open: list[socket.socket] = []
         self._is_cut = False
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        self._is_cut = True
-        for one in self._open:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._open.clear()
+        with self._lock:
+            self._is_cut = True
+            for one in self._open:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+            self._open.clear()
 
     def mend(self) -> None:
         self._is_cut = False
@@ -290,11 +292,12 @@ class Line:
                 here, _ = self._listener.accept()
             except OSError:
                 return
-            if self._is_cut:
-                here.close()
-                continue
-            there = socket.create_connection(("127.0.0.1", self._there))
-            self._open += [here, there]
+            with self._lock:
+                if self._is_cut:
+                    here.close()
+                    continue
+                there = socket.create_connection(("127.0.0.1", self._there))
+                self._open += [here, there]
             for one, other in ((here, there), (there, here)):
                 threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
