@@ -122,7 +122,7 @@ def _is_at_rest(one: Any) -> bool:
     return one["phase"] in ("success", "failure") or (one["brake"] and not one["counts"]["in_flight"])
 
 
-@pytest.mark.parametrize(("course", "releases"), CAMPAIGNS.items(), ids=" and ".join)
+@pytest.mark.parametrize(("course", "releases"), CAMPAIGNS.items(), ids=["retry and abort", "rollback"])
 def test_a_release_survives_the_death_of_the_engine_at_any_moment(
     lab: Lab, course: tuple[str, ...], releases: int
 ) -> None:
