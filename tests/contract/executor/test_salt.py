@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +17,7 @@ import httpx
 import msgspec
 import pytest
 
-from demo.salt import BIN, EAUTH, USER
+from demo.salt import EAUTH, USER
 from rollwave.executors import salt_jobs
 from rollwave.executors.salt import SaltExecutor
 from rollwave.executors.salt_api import SaltApi, heard_return
@@ -265,54 +264,6 @@ async def test_a_return_that_comes_twice_counts_once(world: SaltWorld, monkeypat
     await world.serve(host, "1.0")
 
     assert world.starts(host) == 1
-
-
-RETURN_AGAIN = """
-import json, sys
-import salt.config, salt.utils.event
-opts = salt.config.master_config(sys.argv[1])
-with salt.utils.event.get_master_event(opts, opts["sock_dir"], listen=False) as bus:
-    for tag, data in json.loads(sys.argv[2]):
-        assert bus.fire_event(data, tag)
-"""
-
-
-async def test_a_second_return_of_a_job_changes_nothing(world: SaltWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes over the master's own bus and says the opposite of the first, while the job waits for another minion."""
-    first, second = await installed(world), await installed(world)
-    assert first.server != second.server
-    world.hold(second)
-    heard: list[str] = []
-
-    def noted(tag: str, data: str, *, job_ids: Any) -> Any:
-        heard.append(tag)
-        return heard_return(tag, data, job_ids=job_ids)
-
-    monkeypatch.setattr(salt_jobs, "heard_return", noted)
-    one, other = (
-        asyncio.create_task(world.run(Order(host=host, verb=HostVerb.VERIFY, plan={"startup_timeout_s": 600})))
-        for host in (first, second)
-    )
-    assert (await one).state is HostState.SUCCEEDED
-    (job,) = [
-        job for job in world.executor._session()._jobs.values() if {first.server, second.server} <= job.calls.keys()
-    ]
-
-    def returned(minion: str, exit_code: int) -> tuple[str, dict[str, object]]:
-        answer = {"exit_code": exit_code, "stdout": "", "stderr": "killed"}
-        return f"salt/job/{job.job_id}/ret/{minion}", {"jid": job.job_id, "id": minion, "return": answer}
-
-    again = json.dumps([returned(first.server, 9), returned(first.server, 9), ("the/end", {})])
-    config = world.lab.folder / "master" / "master"
-    await asyncio.to_thread(
-        subprocess.run, [BIN / "python", "-c", RETURN_AGAIN, config, again], check=True, timeout=LIMIT_S
-    )
-    await made_true(lambda: "the/end" in heard)
-    assert heard.count(returned(first.server, 9)[0]) == 3
-
-    world.release(second)
-    assert (await other).state is HostState.SUCCEEDED
-    assert [world.starts(host) for host in (first, second)] == [1, 1]
 
 
 def test_only_returns_of_our_jobs_are_heard() -> None:

@@ -57,7 +57,7 @@ def test_an_export_leaves_out_what_operators_switch_and_what_is_secret(api, shop
 def test_somebody_sees_in_an_export_what_they_see_elsewhere(api, shop, make_shop, signed_in):
     """Other apps are not in it; and who may not manage has nothing to press."""
     other = make_shop(1)
-    page = signed_in(f"viewer:{shop.name}").get("/fleet/spec")
+    page = signed_in(f"viewer:{shop.name}").get(path(shop))
 
     assert f"name: {shop.name}" in text_of(page)
     assert f"name: {other.name}, app" not in text_of(page)
