@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -119,21 +118,6 @@ class SaltLab:
         """Start the API again; return once it listens. It has forgotten who was logged in."""
         self.api.start()
         until(lambda: _listens(self._api_port, self.api), what=f"the start of salt-api ({self.folder})")
-
-    def replace_keys(self, name: str) -> None:
-        """Give a minion that does not run other keys than those that the master has accepted."""
-        keys = self.folder / name / "keys"
-        keys.rename(keys.with_name("own-keys"))
-        keys.mkdir()
-        _make_keys(keys, "minion")
-        (keys / "minion_master.pub").write_bytes((keys.with_name("own-keys") / "minion_master.pub").read_bytes())
-
-    def restore_keys(self, name: str) -> None:
-        """Undo that."""
-        keys = self.folder / name / "keys"
-        shutil.rmtree(keys)
-        keys.with_name("own-keys").rename(keys)
-        (self.folder / "master" / "keys" / "minions_denied" / name).unlink(missing_ok=True)
 
     def start_minion(self, name: str) -> None:
         """Start one that was killed; return once it hears the master."""

@@ -328,30 +328,6 @@ async def test_a_driver_killed_in_mid_stage_is_known_to_have_ended(world: SaltWo
     assert (await world.run(verify)).state is HostState.SUCCEEDED
 
 
-async def test_a_minion_with_another_key_than_the_accepted_one_is_told_nothing(world: SaltWorld) -> None:
-    """Somebody in its place, or a machine that was set up anew: the master refuses it, and so it is unreachable."""
-    host = world.host()
-    await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))
-    lab, name = world.lab, host.server
-    lab.minions[name].kill()
-    lab.replace_keys(name)
-    try:
-        lab.minions[name].start()
-        denied = lab.folder / "master" / "keys" / "minions_denied" / name
-        await made_true(denied.exists)
-
-        world.executor._answer_s = 2.0
-        with pytest.raises(HostUnreachableError):
-            await world.run(Order(host=host, verb=HostVerb.INSTALL))
-        assert world.starts(host) == 0
-    finally:
-        lab.minions[name].kill()
-        lab.restore_keys(name)
-        world.bring_back(host)
-
-    assert (await world.run(Order(host=host, verb=HostVerb.INSTALL))).state is HostState.SUCCEEDED
-
-
 async def test_a_frozen_minion_begins_nothing_after_the_deadline(world: SaltWorld) -> None:
     """It does what it was told as soon as it thaws, and the driver refuses."""
     host = world.host()
