@@ -22,6 +22,7 @@ REGRESSIONS = (
     1046,  # the same, and nobody put it back in until its whole slice was settled
     3036,  # a balancer forgot, and a call to put that right came when the target was on its way back
     668,  # the same, with nobody left who could have helped
+    207870416,  # the same, with the store down in between
     200953,  # a failed instance that was let go was taken to be on its way back
     200259,  # a hold shrank the limit, and a failure that its balancer had kept in was tried again
 )

@@ -198,6 +198,7 @@ class Oracle:
     def answers_again(self, group: str) -> None:
         """Balancer or store can be reached again: what flags call for can be done from now on."""
         self._sight.answers_since[group] = self._sight.now()
+        self._traffic.can_be_put_right(group)
 
     def served(self, name: str) -> None:
         """A client sent a request; where the server itself has no power, no engine could have helped."""

@@ -33,7 +33,7 @@ class Sight:
         changed_at: When an operator last changed a flag, by instance.
         proven: Version that was last proven to run, by name; None after whatever may have changed that.
         excused: Names of those whose traffic a balancer that forgot has put wrong.
-        forgot_at: When a balancer last forgot who is out, by group.
+        forgot_at: When a balancer last forgot who is out, or that could at last be put right, by group.
         answers_since: When balancer and store could be reached again, by group.
         drains: Names of those that such a balancer had let in, and that still have requests in flight.
     """
@@ -98,7 +98,7 @@ class Sight:
 
     def was_put_wrong_recently(self, instance_id: int) -> bool:
         """
-        Return whether its balancer forgot a moment ago.
+        Return whether its balancer forgot a moment ago, or before that could be put right.
 
         Who is then taken out again may have been put in by its worker while that call was on its way: both were right
         when they were made, and the keeper looks again at once.

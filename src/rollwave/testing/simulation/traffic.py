@@ -133,6 +133,11 @@ class TrafficLaws:
             if its_group == group and self.wants_in(one) is not True:
                 self._sight.excused.add(self._sight.names[one])
 
+    def can_be_put_right(self, group: str) -> None:
+        """Balancer or store can be reached again; what a balancer that forgot let in is put right from now on."""
+        if any(self._sight.groups[self._sight.ids[name]] == group for name in self._sight.excused):
+            self._sight.forgot_at[group] = self._sight.now()
+
     def time_passed(self, *, quiet_since: float) -> None:
         """I26: what is wrong at a balancer does not last, once nothing has disturbed it since then."""
         now = self._sight.now()
