@@ -49,8 +49,8 @@ class LocalExecutor:
     Args:
         driver: Source of the host driver.
         trusted_keys: PEM of each public key by its id; hosts trust exactly these.
-        interpreter: Python that runs the driver. It runs isolated (``-I``) but with its installed packages, so that the
-            driver finds a zstd module there.
+        interpreter: Python that runs the driver, isolated (``-I``), and with its installed packages only where the
+            driver needs one (``-S``).
         parallel: Most driver processes at once; by default two per processor.
         patience: How long it waits, and for what.
     """
@@ -156,6 +156,7 @@ class LocalExecutor:
             process = await asyncio.create_subprocess_exec(
                 self._interpreter,
                 "-I",
+                "-S",
                 *arguments,
                 stdin=stdin,
                 stdout=stdout,

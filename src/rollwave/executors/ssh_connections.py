@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, suppress
+import socket
+import sys
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import asyncssh
@@ -14,7 +16,7 @@ from rollwave.executors.errors import HostNotReadyError
 from rollwave.ports.executor import HostUnknownError, HostUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from rollwave.ports.executor import Host
@@ -30,6 +32,8 @@ _UNANSWERED: Final = 2
 
 SESSIONS_PER_CONNECTION: Final = 8
 """Most commands at once over one connection: OpenSSH allows ten (``MaxSessions``)."""
+
+_ACKNOWLEDGE_EVERY_S: Final = 0.003
 
 asyncssh.set_log_level(logging.WARNING)  # every connection and channel is two lines of its own otherwise
 
@@ -300,6 +304,27 @@ class _KnownHosts:
                 raise ValueError(f"known_hosts: {self._path} cannot be used: {error}") from error
             self._read_at = (state.st_mtime_ns, state.st_size)
         return self._content
+
+
+@contextmanager
+def acknowledging(connection: asyncssh.SSHClientConnection) -> Iterator[None]:
+    """
+    Acknowledge at once what a server says while a session is opened.
+
+    Until its first session is there, sshd lets small packets wait for the acknowledgment of those before, which the
+    kernel keeps back for 40 ms; and what it is told about that holds for the next packet alone.
+    """
+    acknowledger = asyncio.create_task(_acknowledge(connection.get_extra_info("socket")))
+    try:
+        yield
+    finally:
+        acknowledger.cancel()
+
+
+async def _acknowledge(own: socket.socket | None) -> None:
+    while own is not None and sys.platform == "linux":
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        await asyncio.sleep(_ACKNOWLEDGE_EVERY_S)
 
 
 def _client_keys(path: Path | None) -> list[asyncssh.SSHKey] | tuple[()]:

@@ -65,7 +65,8 @@ FETCH_TRIES = 3
 FETCH_PAUSE_S = 0.5
 FETCH_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 5.0
-PROBE_PAUSE_S = 0.2
+PROBE_PAUSE_S = 0.2  # at most; at first, an app that starts quickly is found up quickly
+FIRST_PROBE_PAUSE_S = 0.02
 STATUS_PROBE_TIMEOUT_S = 1.0
 ASKED_TIMEOUT_S = 3.0  # openssl, sudo three times, a supervisor, and the app: all of it in less than 25 s
 PORT_GRACE_S = 5.0
@@ -351,6 +352,7 @@ class Layout:
         self.fence = os.path.join(self.home, "fence")
         self.lock = os.path.join(self.home, "lock")
         self.work_lock = os.path.join(self.home, "work.lock")
+        self._is_below: Callable[[str], Any] | None = None
 
     def prepare(self) -> None:
         """
@@ -377,11 +379,12 @@ class Layout:
 
     def version_at(self, path: str) -> str | None:
         """Return the version whose directory *path* lies in, judged by its letters alone; None where in none."""
-        for releases in (self.releases, os.path.realpath(self.releases)):
-            if path.startswith(releases + "/"):
-                name = path[len(releases) + 1 :].split("/", 1)[0]
-                return name if VERSION_PATTERN.fullmatch(name) else None
-        return None
+        if self._is_below is None:
+            # Asked of every file that any process has open: the link is followed once.
+            places = {re.escape(place) for place in (self.releases, os.path.realpath(self.releases))}
+            self._is_below = re.compile(f"(?:{'|'.join(places)})/([^/]*)").match
+        found = self._is_below(path)
+        return found.group(1) if found and VERSION_PATTERN.fullmatch(found.group(1)) else None
 
     def current_version(self) -> str | None:
         """Return the version that ``current`` points to; None where there is no such link."""
@@ -409,15 +412,21 @@ def write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def write_bytes(path: str, content: bytes, *, durably: bool = False) -> None:
+    """Write a file anew."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        write_all(descriptor, content)
+        if durably:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: str, content: bytes) -> None:
     """Replace the file at *path*; after a crash it holds the old content or the new, whole."""
     aside = path + ".tmp"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_bytes(aside, content, durably=True)
     os.replace(aside, path)
     fsync_directory(os.path.dirname(path))
 
@@ -765,7 +774,7 @@ def download(stage: Stage) -> dict[str, Any]:
             publish(plan, manifest, archive, layout)
         unpacked = f"{manifest.file_count} files, {megabytes(manifest.unpacked_size)}"
         notes.add(f"unpacked {unpacked}, in {seconds_since(began_at)}")
-        remove_durably(part_path(plan.package, layout))
+        os.unlink(part_path(plan.package, layout))  # comes back after a power cut at worst, and goes with the next one
     else:
         notes.add(f"{plan.version} is complete on this host already, sha256 {plan.package.sha256[:12]}")
     return {"fetched": fetched, "retention": retain(stage)}
@@ -859,8 +868,8 @@ def require_signature(package: Package, layout: Layout) -> None:
     key_path = trusted_key_path(package.key_id, layout)
     manifest_path = os.path.join(layout.downloads, package.sha256 + ".manifest")
     signature_path = os.path.join(layout.downloads, package.sha256 + ".signature")
-    write_durably(manifest_path, package.manifest)
-    write_durably(signature_path, package.signature)
+    write_bytes(manifest_path, package.manifest)
+    write_bytes(signature_path, package.signature)
     command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", key_path, "-rawin"]
     command += ["-in", manifest_path, "-sigfile", signature_path]
     try:
@@ -1047,7 +1056,7 @@ def publish(plan: Plan, manifest: Manifest, archive: IO[bytes], layout: Layout) 
         with decompressed(archive) as stream:
             unpack(stream, aside, manifest, archive_size=plan.package.size)
         marker = {"app": plan.app, "version": plan.version, "sha256": plan.package.sha256, "at": time.time()}
-        write_durably(os.path.join(aside, MARKER), json.dumps(marker, sort_keys=True).encode("utf-8"))
+        write_bytes(os.path.join(aside, MARKER), json.dumps(marker, sort_keys=True).encode("utf-8"))
         fsync_tree(aside)
         os.rename(aside, layout.release(plan.version))
     except BaseException:
@@ -1068,7 +1077,7 @@ def decompressed(archive: IO[bytes]) -> Iterator[Any]:
 
     standard = module_or_none("compression.zstd")  # Python 3.14 and newer
     program = shutil.which("zstd")
-    third_party = module_or_none("zstandard")
+    third_party = None if standard or program else package_or_none("zstandard")
     if standard:
         with codec_errors_refused(standard.ZstdError):
             yield standard.open(archive)
@@ -1091,6 +1100,15 @@ def module_or_none(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return None
+
+
+def package_or_none(name: str) -> Any:
+    """Return a module that is no part of Python, where this server has it; only this looks for any (``-S``)."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
+    return module_or_none(name)
 
 
 @contextlib.contextmanager
@@ -1425,9 +1443,8 @@ def paths_used_by(pid: str) -> Iterator[str]:
         yield read_link(home + "/" + name)
     for argument in read_or_nothing(home + "/cmdline").split(b"\0"):
         yield os.fsdecode(argument)
-    for line in read_or_nothing(home + "/maps").splitlines():
-        if b"/" in line:
-            yield os.fsdecode(line[line.index(b"/") :])
+    for path in dict.fromkeys(re.findall(rb" (/.*)", read_or_nothing(home + "/maps"))):
+        yield os.fsdecode(path)
     for descriptor in list_or_nothing(home + "/fd"):
         yield read_link(home + "/fd/" + descriptor)
 
@@ -1697,7 +1714,7 @@ def prove_serving(stage: Stage, version: str) -> dict[str, Any]:
             verify, it is returned in the detail instead.
     """
     plan = stage.plan
-    began_at, times = time.monotonic(), 0
+    began_at, times, pause_s = time.monotonic(), 0, FIRST_PROBE_PAUSE_S
     while True:
         times += 1
         left_s = plan.startup_timeout_s - (time.monotonic() - began_at)
@@ -1705,9 +1722,10 @@ def prove_serving(stage: Stage, version: str) -> dict[str, Any]:
         within = f" within {plan.startup_timeout_s} s"
         refusal = judge(plan, sight, version, code="health.timeout", within=within)
         is_final = refusal is None or refusal.code == "health.wrong_version"
-        if is_final or time.monotonic() - began_at + PROBE_PAUSE_S > plan.startup_timeout_s:
+        if is_final or time.monotonic() - began_at + pause_s > plan.startup_timeout_s:
             break
-        time.sleep(PROBE_PAUSE_S)
+        time.sleep(pause_s)
+        pause_s = min(PROBE_PAUSE_S, 1.25 * pause_s)
     note_sight(stage, sight, f"after {seconds_since(began_at)}" + (f", asked {times} times" if times > 1 else ""))
     if refusal is None:
         return {"answer": sight.answer, "waited_s": round(time.monotonic() - began_at, 3)}
@@ -1738,9 +1756,7 @@ def note_sight(stage: Stage, sight: Sight, when: str) -> None:
     stage.notes.add(f"GET {page_of(plan, plan.health_path)} {when}: {sight.answer}")
     if sight.versions:
         how = f"by its process in {stage.layout.root}" if plan.version_path is None else f"as {plan.version_path} says"
-        pids = ", ".join(listening_processes(plan.port)[:3])
-        served = f"; port {plan.port} is served by pid {pids}" if pids else ""
-        stage.notes.add(f"runs {' and '.join(sorted(sight.versions))}, {how}{served}")
+        stage.notes.add(f"runs {' and '.join(sorted(sight.versions))}, {how}")
 
 
 def page_of(plan: Plan | Question, path: str) -> str:
@@ -1907,11 +1923,13 @@ def see_zstd() -> Finding:
     import shutil
 
     program = shutil.which("zstd")
-    module = next((name for name in ("compression.zstd", "zstandard") if module_or_none(name)), None)
-    if program is None and module is None:
-        message = "packages cannot be unpacked here: install the zstd program (or Python's zstandard)"
-        return Finding("zstd", "missing", message)
-    return Finding("zstd", "ok", program or f"Python's {module}")
+    if program:
+        return Finding("zstd", "ok", program)
+    for name, find in (("compression.zstd", module_or_none), ("zstandard", package_or_none)):
+        if find(name):
+            return Finding("zstd", "ok", f"Python's {name}")
+    message = "packages cannot be unpacked here: install the zstd program (or Python's zstandard)"
+    return Finding("zstd", "missing", message)
 
 
 def see_room(question: Question) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ On stdout is the driver's own report, before and after it lines ``{"rollwave": .
 
     needs     what is missing: the sender sends one line of JSON (driver and plan, as text), then the package
     refuses   code and message: nothing was begun
+    have      how many bytes of the package are here
     drained   whether the drain file is there
     done      the order has been carried out; where it failed with an exit code, the session ends with that
 """
@@ -69,6 +70,8 @@ def carry_out(order: dict[str, Any], drivers: dict[str, Any]) -> int:
         return 0
     if order["driver"] not in drivers:
         drivers[order["driver"]] = load_driver(driver_path(order))
+    if order["words"][0] == "download":
+        load_for_download()
     child = os.fork()
     if child == 0:
         os._exit(drive(drivers[order["driver"]], order["words"]))
@@ -79,8 +82,26 @@ def carry_out(order: dict[str, Any], drivers: dict[str, Any]) -> int:
 def load_driver(path: str) -> dict[str, Any]:
     """Return the names that the driver defines."""
     names: dict[str, Any] = {"__name__": "rollwave_driver", "__file__": path}
-    exec(compile(read_bytes(path), path, "exec"), names)  # noqa: S102  we are its interpreter
+    exec(code_of(path), names)  # noqa: S102  we are its interpreter
     return names
+
+
+def code_of(path: str) -> Any:
+    """Return the driver's code, which Python keeps beside the file, as of any module: to compile it takes long."""
+    from importlib.machinery import SourceFileLoader
+
+    try:
+        return SourceFileLoader("rollwave_driver", path).get_code("rollwave_driver")
+    except (EOFError, ValueError, TypeError):  # a power cut left a part of what was kept
+        return compile(read_bytes(path), path, "exec")
+
+
+def load_for_download() -> None:
+    """Import what a download needs once per session, and not in each fork."""
+    import base64  # noqa: F401
+    import shutil  # noqa: F401
+    import subprocess  # noqa: F401
+    import tarfile  # noqa: F401
 
 
 def load_what_comes_next() -> None:
@@ -93,10 +114,6 @@ def drive(driver: dict[str, Any], words: list[str]) -> int:
     """Be the driver; return its exit code."""
     exit_code = EXIT_BUG
     try:
-        if words[0] == "download" and not has_zstd():
-            import site
-
-            site.main()  # the driver looks for a third-party module then
         exit_code = driver["main"](words)
         sys.stdout.flush()
     except Exception:  # noqa: BLE001  a bug: say so with its own exit code
@@ -105,12 +122,6 @@ def drive(driver: dict[str, Any], words: list[str]) -> int:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
     return exit_code
-
-
-def has_zstd() -> bool:
-    """Say whether the driver finds the zstd program."""
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return any(os.access(os.path.join(folder, "zstd"), os.X_OK) for folder in folders)
 
 
 def driver_path(order: dict[str, Any]) -> str:
@@ -215,13 +226,15 @@ def receive_package(stream: IO[bytes], package: dict[str, Any], home: str) -> No
 
 
 def copy(stream: IO[bytes], file: IO[bytes], size: int) -> None:
-    """Copy *size* bytes."""
-    while size:
-        chunk = stream.read(min(size, CHUNK_BYTES))
+    """Copy *size* bytes, and say after each chunk how many there are: the sender keeps only so far ahead."""
+    have = 0
+    while have < size:
+        chunk = stream.read(min(size - have, CHUNK_BYTES))
         if not chunk:
             raise RefusalError("host.cut_off", "the sender went away before the package was whole")
         file.write(chunk)
-        size -= len(chunk)
+        have += len(chunk)
+        say(have=have)
 
 
 def trust_exactly(folder: str, keys: dict[str, str]) -> None:

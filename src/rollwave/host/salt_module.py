@@ -138,7 +138,7 @@ def _answer(verb: str, document: dict[str, Any], published: dict[str, Any]) -> d
     if missing:
         return {"missing": missing}
     options = [str(word) for word in command["options"]]
-    return _run([_python(), "-I", driver, verb, plan, *options], float(command["limit_s"]))
+    return _run([_python(), "-I", "-S", driver, verb, plan, *options], float(command["limit_s"]))
 
 
 def _mark(verb: str, document: dict[str, Any], published: dict[str, Any]) -> dict[str, Any]:

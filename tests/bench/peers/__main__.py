@@ -8,8 +8,8 @@ has brought there itself. Then the rollback of the whole group, in two batches; 
 its connections open, and once with packages fetched ahead.
 
 Seconds are from the moment at which the release was asked for to its end: for Ansible and Salt the whole command, for
-Rollwave what its server says, and as ``command_s`` the two commands of a person who deploys and waits (each starts a
-Python). The last line is one JSON object about the largest fleet, with every fleet in ``fleets``.
+Rollwave what its server says, and as ``command_s`` from the start of the command that deploys, which is a Python. The
+last line is one JSON object about the largest fleet, with every fleet in ``fleets``.
 """
 
 from __future__ import annotations

@@ -381,7 +381,7 @@ class TestWhatIsCarried:
         await world.run(prove)
         home = below(host, ".rollwave")
         before = {
-            path: path.stat().st_mtime_ns for name in ("drivers", "plans", "keys") for path in (home / name).iterdir()
+            path: path.stat().st_mtime_ns for name in ("drivers", "plans", "keys") for path in (home / name).glob("*.*")
         }
         assert len(before) == 3
 
@@ -426,11 +426,25 @@ class TestWhatIsCarried:
         assert str(archive) in report.message
         assert (await world.run(Order(host=host, verb=HostVerb.DOWNLOAD))).state is HostState.SUCCEEDED
 
+    async def test_a_host_that_takes_no_more_is_heard_at_once(self, world: SshWorld, tmp_path: Path) -> None:
+        """The disk refuses in the middle: nobody waits for what will not come, and what still does is no order."""
+        ours = world._new_executor(sudo=("prlimit", f"--fsize={1 << 20}"))
+        archive = tmp_path / "archive"
+        archive.write_bytes(os.urandom(8 << 20))
+        command = world.command(Order(host=world.host(), verb=HostVerb.DOWNLOAD))
+        package = replace(command.plan.package, url=archive.as_uri(), size=8 << 20)
+
+        refused = await ours.run(replace(command, plan=replace(command.plan, package=package)))
+        done = await ours.run(replace(command, attempt=2))
+
+        assert essence(refused) == (HostState.FAILED, "host.io_error")
+        assert done.state is HostState.SUCCEEDED
+
     async def test_a_tampered_driver_is_a_refusal_for_run_and_unknown_for_status(self, world: SshWorld) -> None:
         host = world.host()
         order = Order(host=host, verb=HostVerb.DOWNLOAD)
         await world.run(order)
-        (driver,) = below(host, ".rollwave", "drivers").iterdir()
+        (driver,) = below(host, ".rollwave", "drivers").glob("*.py")
         driver.write_bytes(driver.read_bytes() + b"\n")
 
         assert essence(await world.run(order)) == (HostState.FAILED, "host.file_changed")
@@ -472,7 +486,7 @@ class TestWhatIsCarried:
         host = world.host()
         await world.run(Order(host=host, verb=HostVerb.PROVE))
 
-        (driver,) = below(host, ".rollwave", "drivers").iterdir()
+        (driver,) = below(host, ".rollwave", "drivers").glob("*.py")
         assert driver.read_bytes() == driver_source()
 
 

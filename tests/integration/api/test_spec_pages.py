@@ -55,14 +55,18 @@ def test_an_export_leaves_out_what_operators_switch_and_what_is_secret(api, shop
 
 
 def test_somebody_sees_in_an_export_what_they_see_elsewhere(api, shop, make_shop, signed_in):
-    """Other apps are not in it; and who may not manage has nothing to press."""
+    """Other apps are not in it, but for their servers, which are everybody's; who may not manage has no button."""
     other = make_shop(1)
-    page = signed_in(f"viewer:{shop.name}").get(path(shop))
+    browser = signed_in(f"viewer:{shop.name}")
+    pages = {at: browser.get(at) for at in (path(shop), "/fleet/spec")}
 
-    assert f"name: {shop.name}" in text_of(page)
-    assert f"name: {other.name}, app" not in text_of(page)
-    assert 'value="check"' not in page
-    assert "readonly" in page
+    for at, page in pages.items():
+        document = read_spec(text_of(page)).document
+        for section in ("apps", "groups"):
+            assert shop.name in (names := {one["name"] for one in document[section]}), at
+            assert other.name not in names, at
+        assert 'value="check"' not in page
+        assert "readonly" in page
 
 
 def test_what_is_checked_is_shown_and_then_done(api, shop, signed_in):
