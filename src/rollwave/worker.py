@@ -61,7 +61,7 @@ def work(data_dir: Path, *, concurrency: int = CONCURRENCY, wire: Callable[..., 
     from celery import signals  # noqa: PLC0415
 
     from rollwave.bootstrap import build  # noqa: PLC0415
-    from rollwave.queue.celery import make_app, register  # noqa: PLC0415
+    from rollwave.queue.celery import QUIET_S, make_app, register  # noqa: PLC0415
 
     assert settings.broker.url is not None
     app = make_app(settings.broker.url)
@@ -71,21 +71,30 @@ def work(data_dir: Path, *, concurrency: int = CONCURRENCY, wire: Callable[..., 
     signals.worker_shutting_down.connect(lambda **_: engine.stop(), weak=False)
     tune_interpreter()
     engine.start()
-    worker = app.Worker(
-        pool="threads",
-        concurrency=concurrency,
-        hostname=f"rollwave-{os.getpid()}@{socket.gethostname()}",
-        loglevel=settings.log.level.upper(),
-        quiet=True,
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
-    worker.start()
+    while True:
+        worker = app.Worker(
+            pool="threads",
+            concurrency=concurrency,
+            hostname=f"rollwave-{os.getpid()}@{socket.gethostname()}",
+            loglevel=settings.log.level.upper(),
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        worker.start()
+        if not worker.exitcode or engine.is_stopping:
+            break
+        # A broker that refuses us (a password that has changed, no such vhost) ends Celery, which waits only for one
+        # that is away. It is no more to us than that: slices are taken without it, and it may think again.
+        log.warning("broker_refused", again_s=QUIET_S)
+        if engine.ends_within(QUIET_S):
+            break
     engine.stop()
     engine.join()
     log.info("stopped")
-    return 1 if engine.broke else int(worker.exitcode or 0)
+    # Once it was told to stop, what Celery had to say of its broker is no failure of ours.
+    return 1 if engine.broke else 0
 
 
 class EngineThread:
@@ -119,17 +128,23 @@ class EngineThread:
         """Wait until everything has stopped."""
         self._thread.join()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end; return whether it came."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def run_slice(self, key: SliceKey) -> None:
         """Run one slice to its end; blocks. Returns at once where another has it, and soon once all is to stop."""
         assert self._loop is not None
         try:
             asyncio.run_coroutine_threadsafe(self._slices.run(key), self._loop).result()
         except (CancelledError, RuntimeError):
-            if not self._is_stopping:
+            if not self.is_stopping:
                 raise
 
     @property
-    def _is_stopping(self) -> bool:
+    def is_stopping(self) -> bool:
+        """Whether it has been told to stop, or has stopped."""
         return self._loop is None or self._loop.is_closed() or (self._stopping is not None and self._stopping.is_set())
 
     def _main(self) -> None:
