@@ -182,10 +182,10 @@ class Lab:
                 return found
             found += page
 
-    def start_load(self) -> None:
-        """Start the clients."""
+    def start_load(self, *, clients: int | None = None) -> None:
+        """Start so many clients, or as many as there usually are."""
         self._load = Program(
-            [sys.executable, "-m", self.load, self.url, self.load_file],
+            [sys.executable, "-m", self.load, self.url, self.load_file, *([] if clients is None else [str(clients)])],
             log=self.root / "logs" / "load.log",
             environment={"PYTHONPATH": str(Path(__file__).parents[1])},
         )

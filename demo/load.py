@@ -1,5 +1,5 @@
 """
-Client load: ``python -m demo.load URL REPORT``. Runs until SIGTERM, then writes what it saw as JSON to REPORT.
+Client load: ``python -m demo.load URL REPORT [CLIENTS]``, until SIGTERM; then it writes what it saw as JSON to REPORT.
 
 Half of the clients open a connection for every request, half keep theirs. Nothing is ever sent twice: a request that
 gets no complete 200 answer is a failed request.
@@ -106,5 +106,5 @@ async def main(url: str, report: Report, *, count: int = CLIENTS) -> None:
 
 if __name__ == "__main__":
     seen = Report()
-    asyncio.run(main(sys.argv[1], seen))
+    asyncio.run(main(sys.argv[1], seen, count=int(sys.argv[3]) if sys.argv[3:] else CLIENTS))
     Path(sys.argv[2]).write_text(json.dumps(vars(seen)), encoding="utf-8")

@@ -33,6 +33,9 @@ rollback, which follows and is disturbed as well, twenty in all.
 
 BAD_ONE = 6
 
+CLIENTS = 4
+"""Some 150 requests a second: each server has several in the time that a stop takes."""
+
 MOMENTS = 60
 """A release of six targets writes some 80 events; a kill comes after one of the first 60."""
 
@@ -73,7 +76,7 @@ class Campaign:
         given = [word for setting in settings for word in ("--set", setting)]
         return int(self.lab.cli("deploy", GROUP, version, *given)["id"])
 
-    def wait(self, deployment: int, condition: Callable[[Any], Any], *, every_s: float = 0.05) -> Any:
+    def wait(self, deployment: int, condition: Callable[[Any], Any], *, every_s: float = 0.2) -> Any:
         what = f"what was waited for in deployment {deployment}"
         until(lambda: bool(condition(self.ask(deployment))), what=what, timeout_s=180, every_s=every_s)
         return self.ask(deployment)
@@ -82,7 +85,7 @@ class Campaign:
         """Kill the engine after one of the deployment's first events, and start it again."""
         self.deployments.append(deployment)
         moment = self.moments.randrange(1, before)
-        self.wait(deployment, lambda one: one["seq"] >= moment, every_s=0.01)
+        self.wait(deployment, lambda one: one["seq"] >= moment, every_s=0.02)
         killed_at = self.lab.rollwave.crash(deployment)
         self.lab.rollwave.recover()
         rest = self.wait(deployment, _is_at_rest)
@@ -131,7 +134,7 @@ def test_a_release_survives_the_death_of_the_engine_at_any_moment(
     first = campaign.deploy(VERSIONS[0])
     campaign.deployments.append(first)
     campaign.wait(first, _is_at_rest)
-    lab.start_load()
+    lab.start_load(clients=CLIENTS)
 
     # Each time the other version: what runs already is proven, which writes too little to be disturbed.
     good = cycle(reversed(VERSIONS))
