@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,12 @@ with mock.patch.dict(os.environ, ROLLWAVE_DATA="/nonexistent/rollwave"):
     django.setup()
     # Static files have to be somewhere: gathered once for all tests, by their content.
     settings.STATIC_ROOT = Path(tempfile.gettempdir()) / "rollwave-tests" / Path(settings.STATIC_ROOT).name
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed: of a run that is interrupted, nothing else would."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        sys.stderr.write(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext[-3000:]}\n")
 
 
 def _use(path: Path) -> None:

@@ -54,11 +54,13 @@ export function keepLive(page) {
 }
 
 /**
+ * Say it wherever the page says nothing of its own: a release's sign is about its stream.
+ *
  * @param {Document} page
  * @param {string} state
  */
 function say(page, state) {
-    for (const sign of page.querySelectorAll(".live")) {
+    for (const sign of page.querySelectorAll(".live:not(#live)")) {
         sign.setAttribute("data-state", state);
     }
 }
