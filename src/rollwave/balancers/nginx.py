@@ -56,6 +56,10 @@ class _Worker:
     started: str
 
 
+class _RefusedError(BalancerUnknownError):
+    """A command has ended, and says that it did nothing."""
+
+
 class NginxBalancer:
     """
     Switches members of upstream files, and has nginx on this machine load them.
@@ -216,14 +220,18 @@ class NginxBalancer:
         """Write *files* and have nginx load them; as before where it would not."""
         texts = {self._path(pool): file.render(status=self._status) for pool, file in files.items()}
         earlier = {path: path.read_text(encoding="utf-8") for path in texts}
+        may_be_told = False
         try:
             _replace(texts)
-            for command in (self._test, self._reload):
-                await self._run(command)
+            await self._run(self._test)
+            may_be_told = True
+            await self._run(self._reload)
         except BaseException as error:
-            # Else whatever next starts or reloads nginx would stumble over it, or change who is in traffic.
-            with suppress(OSError):
-                _replace(earlier)
+            # Else whatever next starts or reloads nginx would stumble over it, or change who is in traffic. But once
+            # nginx may have been told, nobody knows which of the two it reads: then whoever looks next has it loaded.
+            if not may_be_told or isinstance(error, _RefusedError):
+                with suppress(OSError):
+                    _replace(earlier)
             if isinstance(error, OSError):
                 raise BalancerUnknownError(
                     f"the files of nginx in {self._folder} cannot be written ({error}); "
@@ -304,7 +312,7 @@ class NginxBalancer:
             raise BalancerUnknownError(f"{path} cannot be read: {error}", pool=pool) from error
 
     async def _run(self, command: Sequence[str]) -> None:
-        said, code = "", None
+        said, code, failed = "", None, _RefusedError
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -321,11 +329,11 @@ class NginxBalancer:
                     with suppress(ProcessLookupError, PermissionError):
                         process.kill()
         except TimeoutError:
-            said = f"no end within {self._load_timeout_s:g} s"
+            said, failed = f"no end within {self._load_timeout_s:g} s", BalancerUnknownError
         except OSError as error:
             said = str(error)
         if code != 0:
-            raise BalancerUnknownError(
+            raise failed(
                 f"{' '.join(command)} failed: {said or f'exit code {code}'}; nginx goes on with what it had",
                 command=" ".join(command),
             )

@@ -243,3 +243,19 @@ async def test_a_cancelled_change_is_whole_or_nothing(tmp_path: Path) -> None:
             assert await balancer._serves(balancer._file(POOL)) or balancer._file(POOL).is_by_hand
             assert (told is Traffic.IN) is (dial_of(MEMBERS[0]) in balancer._file(POOL).dials)
             await theirs.mark_up(MEMBERS[0])
+
+
+async def test_what_nginx_may_have_been_told_is_not_taken_back(tmp_path: Path) -> None:
+    """Cancelled behind its signal, a change is finished by whoever looks next: nobody knows what nginx has read."""
+    told = tmp_path / "told"
+    async with nginx(MEMBERS[:2], tmp_path) as (process, balancer, _):
+        signals = ("sh", "-c", f'"$@" && touch {told} && exec sleep 600', "sh", *process.command, "-s", "reload")
+        async with again(balancer, reload=signals) as theirs:
+            change = asyncio.create_task(theirs.mark_down(MEMBERS[0], drain_timeout_s=10))
+            await eventually(told.exists)
+            change.cancel()
+            with suppress(asyncio.CancelledError):
+                await change
+
+        assert await states(balancer, MEMBERS[:2]) == [Traffic.OUT, Traffic.IN]
+        assert await balancer._serves(balancer._file(POOL))
