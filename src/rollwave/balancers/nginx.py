@@ -312,7 +312,7 @@ class NginxBalancer:
             raise BalancerUnknownError(f"{path} cannot be read: {error}", pool=pool) from error
 
     async def _run(self, command: Sequence[str]) -> None:
-        said, code, failed = "", None, _RefusedError
+        name = " ".join(command)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -323,20 +323,18 @@ class NginxBalancer:
             try:
                 async with asyncio.timeout(self._load_timeout_s):
                     said = (await process.communicate())[0].decode(errors="replace").strip()
-                code = process.returncode
             finally:
                 if process.returncode is None:
                     with suppress(ProcessLookupError, PermissionError):
                         process.kill()
-        except TimeoutError:
-            said, failed = f"no end within {self._load_timeout_s:g} s", BalancerUnknownError
+        except TimeoutError as error:
+            message = f"{name} failed: no end within {self._load_timeout_s:g} s"
+            raise BalancerUnknownError(message, command=name) from error
         except OSError as error:
-            said = str(error)
-        if code != 0:
-            raise failed(
-                f"{' '.join(command)} failed: {said or f'exit code {code}'}; nginx goes on with what it had",
-                command=" ".join(command),
-            )
+            raise _RefusedError(f"{name} failed: {error}; nginx goes on with what it had", command=name) from error
+        if process.returncode != 0:
+            said = said or f"exit code {process.returncode}"
+            raise _RefusedError(f"{name} failed: {said}; nginx goes on with what it had", command=name)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
