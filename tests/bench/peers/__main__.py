@@ -148,7 +148,12 @@ def summary(hosts: int, told: dict[str, Any]) -> dict[str, Any]:
     more |= {f"{name}_rollback_s": one["rollback"]["seconds"] for name, one in told.items() if "rollback" in one}
     for name, one in told.items():
         if "prestaged" in one:
-            more[f"{name}_again_s"] = one["again"]["seconds"]
+            again_s = one["again"]["seconds"]
+            more[f"{name}_again_s"] = again_s
+            if "limit" in told:
+                more[f"{name}_again_to_limit"] = round(again_s / told["limit"]["seconds"], 2)
+            if "ansible" in told:
+                more[f"ansible_to_{name}_again"] = round(told["ansible"]["seconds"] / again_s, 1)
             more[f"{name}_prestaged_{key}"] = one["prestaged"][key]
     cpu = {
         f"{name}_cpu_ms_per_host": one["controller_cpu_ms_per_host"] for name, one in told.items() if name != "limit"
