@@ -60,13 +60,23 @@ class Clients:
                 self.failures.append(repr(error))
 
 
+START_S = 2
+"""How long a server's app takes to start, in seconds: it is out of traffic meanwhile."""
+
+
 @contextmanager
 def a_fleet(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     needs_program(Path("/usr/sbin/haproxy"), package="haproxy")
     monkeypatch.setattr(fleets, "PAYLOAD_BYTES", 100_000)  # what is measured elsewhere is not the matter here
     # Sockets are below it, whose paths may not be long.
-    with tempfile.TemporaryDirectory(prefix="rw-fleet-") as folder, Fleet(Path(folder), count) as fleet:
-        yield fleet
+    with tempfile.TemporaryDirectory(prefix="rw-fleet-") as folder:
+        control = Path(folder, "control")
+        # Else a release would be over before the command that began it has ended.
+        control.write_text(f'#!/bin/sh\n[ "$1" != start ] || sleep {START_S}\nexec {Fleet.control} "$@"\n')
+        control.chmod(0o755)
+        monkeypatch.setattr(Fleet, "control", control)
+        with Fleet(Path(folder), count) as fleet:
+            yield fleet
 
 
 @pytest.fixture(params=["ssh", "salt"])
