@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import textwrap
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,7 +26,7 @@ from demo.processes import LabError, Program, free_ports, processes_of, until, u
 from rollwave.host import salt_module_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 BIN: Final = Path(__file__).resolve().parents[1] / ".venv-salt" / "bin"
 """Where ``./dev test`` puts Salt's programs."""
@@ -43,9 +41,6 @@ _GUIDE: Final = Path(__file__).resolve().parents[1] / "docs" / "salt.md"
 
 READY: Final = "Minion is ready to receive requests!"
 """What a minion logs once it hears the master; nobody else can know."""
-
-REJECTED: Final = "has rejected this minion's public key"
-"""What it logs where the master knows it by another key."""
 
 
 def documented() -> dict[str, Any]:
@@ -130,30 +125,6 @@ class SaltLab:
         log.write_text("", encoding="utf-8")
         self.minions[name].start()
         self._until_ready(name)
-
-    @contextmanager
-    def strange_key(self, name: str) -> Iterator[None]:
-        """Let a minion that does not run have a key that its master has never seen, as long as the block lasts."""
-        keys, aside = self.folder / name / "keys", self.folder / name / "keys.own"
-        keys.rename(aside)
-        keys.mkdir()
-        _make_keys(keys, "minion")
-        (keys / "minion_master.pub").write_bytes((aside / "minion_master.pub").read_bytes())
-        try:
-            yield
-        finally:
-            shutil.rmtree(keys)
-            aside.rename(keys)
-
-    def start_rejected(self, name: str) -> None:
-        """Start a minion; return once it has been turned away."""
-        self._log(name).write_text("", encoding="utf-8")
-        self.minions[name].start()
-        until(
-            lambda: REJECTED in self._log(name).read_text(encoding="utf-8", errors="replace"),
-            what=f"the rejection of minion {name} ({self._log(name)})",
-            timeout_s=60,
-        )
 
     def until_up(self) -> None:
         """Wait until the API answers and every minion that runs hears the master."""
