@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -181,6 +181,30 @@ class Program:
         """Yield the numbers of all its processes that live, the first one first."""
         if self._process is not None and self.is_running:
             yield from _tree(self._process.pid)
+
+
+@contextmanager
+def running(programs: Sequence[Program], *, timeout_s: float = 120.0) -> Iterator[None]:
+    """
+    Run *programs* as long as the block lasts, which begins once each has said ``ready`` in its log.
+
+    Raises:
+        LabError: If one has ended instead, or has not said so within *timeout_s*.
+    """
+
+    def are_ready() -> bool:
+        for program in programs:
+            program.check()
+        return all(b"ready" in program.log.read_bytes() for program in programs)
+
+    with ExitStack() as stack:
+        for program in programs:
+            program.start()
+            stack.callback(program.stop)
+        until(
+            are_ready, what=f"the start of {', '.join(program.log.stem for program in programs)}", timeout_s=timeout_s
+        )
+        yield
 
 
 class _Handle:

@@ -112,12 +112,12 @@ class SaltLab:
     def restart_master(self) -> None:
         """Start the master again; return once it listens. Its minions find it by themselves, within seconds."""
         self.master.start()
-        until(lambda: _listens(self._return_port, self.master), what=f"the start of salt-master ({self.folder})")
+        self._until_listens(self.master, self._return_port)
 
     def restart_api(self) -> None:
         """Start the API again; return once it listens. It has forgotten who was logged in."""
         self.api.start()
-        until(lambda: _listens(self._api_port, self.api), what=f"the start of salt-api ({self.folder})")
+        self._until_listens(self.api, self._api_port)
 
     def start_minion(self, name: str) -> None:
         """Start one that was killed; return once it hears the master."""
@@ -128,16 +128,19 @@ class SaltLab:
 
     def until_up(self) -> None:
         """Wait until the API answers and every minion that runs hears the master."""
-        # Beside fifty minions that start at the same time, on two processors.
-        for port, program, name in ((self._return_port, self.master, "master"), (self._api_port, self.api, "api")):
-            until(
-                lambda port=port, program=program: _listens(port, program),  # type: ignore[misc]
-                what=f"the start of salt-{name} ({self.folder})",
-                timeout_s=30 + 2 * len(self.minions),
-            )
+        self._until_listens(self.master, self._return_port)
+        self._until_listens(self.api, self._api_port)
         for name, program in self.minions.items():
             if program.is_running:
                 self._until_ready(name)
+
+    def _until_listens(self, program: Program, port: int) -> None:
+        until(
+            lambda: _listens(port, program),
+            what=f"the start of {program.log.stem} ({self.folder})",
+            # Beside minions, which start at the same time.
+            timeout_s=30 + 2 * len(self.minions),
+        )
 
     def _until_ready(self, name: str) -> None:
         def is_ready() -> bool:

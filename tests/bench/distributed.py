@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import django
 import psycopg
 
-from demo.processes import Program, until
+from demo.processes import Program, running, until
 from demo.services import SERVICES, Postgres
 
 if TYPE_CHECKING:
@@ -85,16 +85,7 @@ class Setting:
             )
             for number in range(WORKERS)
         ]
-        with ExitStack() as stack:
-            for program in programs:
-                program.start()
-                stack.callback(program.stop)
-            for program in programs:
-                until(
-                    lambda program=program: b"ready" in program.log.read_bytes(),
-                    what="the start of a worker",
-                    timeout_s=120,
-                )
+        with running(programs):
             yield programs
 
     def told(self) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ rollback, which follows and is disturbed as well, twenty in all.
 BAD_ONE = 6
 
 CLIENTS = 4
-"""Some 150 requests a second: each server has several in the time that a stop takes."""
+"""A quarter of the demo's: what is tried is the engine, and these take a processor of it."""
 
 MOMENTS = 60
 """A release of six targets writes some 80 events; a kill comes after one of the first 60."""

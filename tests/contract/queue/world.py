@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import psycopg
 
 from demo.installation import BIN
-from demo.processes import Program, until
+from demo.processes import Program, running, until
 from rollwave.queue.celery import TASK, make_app
 
 if TYPE_CHECKING:
@@ -78,12 +78,7 @@ class World:
             )
             for _ in range(count)
         ]
-        with ExitStack() as stack:
-            for program in programs:
-                program.start()
-                stack.callback(program.stop)
-            for program in programs:
-                until(lambda program=program: _is_ready(program), what="the start of a worker", timeout_s=60)
+        with running(programs):
             yield programs
 
     def release(self, *, held: bool = False) -> int:
@@ -142,8 +137,3 @@ class World:
 
     def _fetch(self, query: str, *values: object) -> list[tuple]:
         return self._connection.execute(query, values).fetchall()
-
-
-def _is_ready(program: Program) -> bool:
-    program.check()
-    return b"is ready" in program.log.read_bytes()
