@@ -6,9 +6,10 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,24 @@ def test_what_the_database_gives_up_is_done_anew(django_database):
             done.result(timeout=60)
 
     assert set(models.Counter.objects.values_list("value", flat=True)) == {2}
+
+
+def test_who_was_given_up_lets_the_other_go_first(django_database, monkeypatch):
+    """It waits before each new try, and longer each time: two that begin anew at once would meet again and again."""
+    pauses = []
+    monkeypatch.setattr(dialect.time, "sleep", pauses.append)
+    monkeypatch.setattr(dialect.vendor, "was_given_up", lambda error: str(error) == "deadlock")
+
+    def move():
+        models.Counter.objects.create(name="one")
+        raise OperationalError("deadlock" if len(pauses) < 3 else "gone")
+
+    with pytest.raises(OperationalError, match="gone"):
+        in_transaction(move)
+
+    assert len(pauses) == 3
+    assert all(0 < one < other for one, other in pairwise(pauses))
+    assert not models.Counter.objects.exists()
 
 
 def test_a_snapshot_sees_one_instant_and_stops_no_writer(django_database):

@@ -7,6 +7,7 @@ lock is free: the event loop next to it goes on.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -37,6 +38,8 @@ alone = vendor.alone
 
 TRIES: Final = 5
 """How often a transaction is tried that the database gives up because of another one."""
+_FIRST_PAUSE_S: Final = 0.02
+"""So long waits who was given up, and twice as long each time: at once it would take the other's lock again."""
 
 
 def packed(kind: type[msgspec.Struct], **fields: str) -> str:
@@ -64,13 +67,14 @@ def in_transaction(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     """
     if connection.in_atomic_block:
         return function(*args, **kwargs)
-    for left in reversed(range(TRIES)):
+    for tried in range(TRIES):
         try:
             with transaction.atomic():
                 return function(*args, **kwargs)
         except OperationalError as error:
-            if not left or not vendor.was_given_up(error):
+            if tried + 1 == TRIES or not vendor.was_given_up(error):
                 raise
+        time.sleep(_FIRST_PAUSE_S * 2**tried)
     raise AssertionError  # the last try returns or raises
 
 
