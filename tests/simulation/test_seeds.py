@@ -16,6 +16,7 @@ REGRESSIONS = (
     75,  # a worker resumed a failure and put the target back without telling the brake
     5270,  # two groups that share no server took the same room of a neighbor between them
     206,  # whoever took a slice over had not heard of a hold
+    207881405,  # whoever renewed after a sleep had not heard of one either, and marked up
     171,  # canaries waited, out of traffic, for one that waited for their room
     3035,  # a hold was let go while the balancer could not be told
     20449,  # the same with a store that was down

@@ -229,9 +229,10 @@ class _Chain:
 
     async def _own(self) -> None:
         """Make sure of slice and target: a process that slept, or asked again and again, may not know what changed."""
-        self._check_recalled()
         while (self._session.lease_until - self._clock.now()).total_seconds() < CALL_S:
             await self._recorder.record(self._session)
+        # Last, for who renews after a sleep hears only there that targets were recalled.
+        self._check_recalled()
 
     def _check_recalled(self) -> None:
         if self._job.target.instance_id in self._session.recalled:
