@@ -12,6 +12,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from rollwave.domain.said import Said, said
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -56,7 +58,7 @@ class SpecProblem:
     One mistake and its place.
 
     Attributes:
-        message: What is wrong, and what would be right.
+        message: What is wrong, and what would be right; `Said` where this module or the server's own process says it.
         place: Where.
         path: The place in the document, such as ``groups[1].config``; empty where YAML itself is broken.
     """
@@ -100,14 +102,19 @@ def read_spec(text: str) -> Spec:
     try:
         root = yaml.compose(text)
     except MaxDepthExceededError as error:
-        message = f"this is nested too deep; a spec has at most {DEEPEST} levels"
+        message = said("this is nested too deep; a spec has at most %(levels)s levels", levels=DEEPEST)
         return Spec(document=None, problems=(SpecProblem(message=message, place=_place_of_mark(error.problem_mark)),))
     except MarkedYAMLError as error:
         return Spec(document=None, problems=(_syntax_problem(error),))
     except ReaderError as error:
         return Spec(document=None, problems=(_character_problem(error, text),))
     except YAMLError as error:
-        return Spec(document=None, problems=(SpecProblem(message=str(error), place=Place(line=1, column=1)),))
+        return Spec(
+            document=None,
+            problems=(
+                SpecProblem(message=said("this is not YAML: %(reason)s", reason=error), place=Place(line=1, column=1)),
+            ),
+        )
     reader = _Reader(yaml)
     try:
         document = None if root is None else reader.read(root, path="", around=())
@@ -116,7 +123,7 @@ def read_spec(text: str) -> Spec:
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        reader.complain("a spec is a mapping with keys such as `apps`, `servers` and `groups`", root)
+        reader.complain(said("a spec is a mapping with keys such as `apps`, `servers` and `groups`"), root)
     problems = sorted(reader.problems, key=lambda one: (one.place.line, one.place.column))
     return Spec(document=document, problems=tuple(problems), places=reader.places)
 
@@ -142,14 +149,14 @@ class _Reader:
         # What an alias repeats stands where its anchor does: this is the last place outside of all of them.
         self._reached = Place(line=1, column=1)
 
-    def complain(self, message: str, node: Node, *, path: str = "") -> None:
+    def complain(self, message: Said, node: Node, *, path: str = "") -> None:
         """Note a problem at *node*."""
         self.problems.append(SpecProblem(message=message, place=_place(node.start_mark, node.end_mark), path=path))
 
     def read(self, node: Node, *, path: str, around: tuple[int, ...]) -> Any:
         """Return the value of *node*, which stands inside the nodes *around*."""
         if id(node) in around:
-            self.complain(f"{path} contains itself", node, path=path)
+            self.complain(said("%(path)s contains itself", path=path), node, path=path)
             return None
         if id(node) in self._seen:
             return self._again(node, path, around)
@@ -159,7 +166,10 @@ class _Reader:
     def _again(self, node: Node, path: str, around: tuple[int, ...]) -> Any:
         self._repeats += 1
         if self._repeats > MOST_REPEATS:
-            message = f"aliases (*) repeat more than {MOST_REPEATS:,} values up to here; write out what is meant"
+            message = said(
+                "aliases (*) repeat more than %(most)s values up to here; write out what is meant",
+                most=f"{MOST_REPEATS:,}",
+            )
             raise _TooMuchError(SpecProblem(message=message, place=self._reached, path=path))
         self._repeated += 1
         value = self._value(node, path, around)
@@ -182,7 +192,9 @@ class _Reader:
             if not isinstance(key, ScalarNode) or key.tag == f"{_TAG}merge":
                 is_merge = isinstance(key, ScalarNode)
                 self.complain(
-                    "merge keys (<<) are not supported; write the keys out" if is_merge else "a key is a plain text",
+                    said("merge keys (<<) are not supported; write the keys out")
+                    if is_merge
+                    else said("a key is a plain text"),
                     key,
                     path=path,
                 )
@@ -190,11 +202,20 @@ class _Reader:
             name = key.value
             inner = f"{path}.{name}" if path else name
             if len(inner) > LONGEST_PATH:
-                message = f"{inner[:40]}… has {len(inner):,} characters; a path has at most {LONGEST_PATH}"
+                message = said(
+                    "%(path)s… has %(count)s characters; a path has at most %(most)s",
+                    path=inner[:40],
+                    count=f"{len(inner):,}",
+                    most=LONGEST_PATH,
+                )
                 self.complain(message, key, path=path)
                 continue
             if name in first_lines:
-                self.complain(f"{inner} is there twice; the first is on line {first_lines[name]}", key, path=inner)
+                self.complain(
+                    said("%(path)s is there twice; the first is on line %(line)s", path=inner, line=first_lines[name]),
+                    key,
+                    path=inner,
+                )
                 continue
             first_lines[name] = key.start_mark.line + 1
             is_beside = isinstance(value, ScalarNode) and value.end_mark.line == key.start_mark.line
@@ -217,15 +238,30 @@ class _Reader:
         if node.tag in _TEXT_TAGS:
             return node.value
         if node.tag not in _VALUE_TAGS:
-            self.complain(f"{path}: the tag {str(node.tag).replace(_TAG, '!!')} is not supported", node, path=path)
+            self.complain(
+                said("%(path)s: the tag %(tag)s is not supported", path=path, tag=str(node.tag).replace(_TAG, "!!")),
+                node,
+                path=path,
+            )
             return None
         try:
             value = self._construct(node, deep=True)
         except (YAMLError, ValueError) as error:
-            self.complain(f"{path} is {node.value!r}, which cannot be read: {error}", node, path=path)
+            self.complain(
+                said(
+                    "%(path)s is %(value)s, which cannot be read: %(error)s",
+                    path=path,
+                    value=repr(node.value),
+                    error=error,
+                ),
+                node,
+                path=path,
+            )
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self.complain(f"{path} is {node.value}; expected a finite number", node, path=path)
+            self.complain(
+                said("%(path)s is %(value)s; expected a finite number", path=path, value=node.value), node, path=path
+            )
             return None
         return value
 
@@ -239,7 +275,7 @@ def _place(start: StringMark, end: StringMark) -> Place:
 def _syntax_problem(error: MarkedYAMLError) -> SpecProblem:
     message = " ".join(part for part in (error.context, error.problem) if part)
     place = _place_of_mark(error.problem_mark or error.context_mark)
-    return SpecProblem(message=f"this is not YAML: {message}", place=place)
+    return SpecProblem(message=said("this is not YAML: %(reason)s", reason=message), place=place)
 
 
 def _place_of_mark(mark: StringMark | None) -> Place:
@@ -249,4 +285,7 @@ def _place_of_mark(mark: StringMark | None) -> Place:
 def _character_problem(error: ReaderError, text: str) -> SpecProblem:
     before = text[: error.position]
     place = Place(line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
-    return SpecProblem(message=f"this is not YAML: {error.reason} (U+{error.character:04X})", place=place)
+    return SpecProblem(
+        message=said("this is not YAML: %(reason)s (U+%(code)s)", reason=error.reason, code=f"{error.character:04X}"),
+        place=place,
+    )

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from rollwave.domain.errors import InvalidValueError
+from rollwave.domain.said import said
 
 
 class BatchMode(Enum):
@@ -84,4 +85,8 @@ class DeploymentConfig(Struct, frozen=True, kw_only=True):
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InvalidValueError(field=name, value=value, expected=f"a whole number from {low} to {high}")
+                raise InvalidValueError(
+                    field=name,
+                    value=value,
+                    expected=said("a whole number from %(low)s to %(high)s", low=low, high=high),
+                )

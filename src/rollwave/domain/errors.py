@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rollwave.domain.said import Said, said
+
 
 class RollwaveError(Exception):
     """
@@ -32,9 +34,13 @@ class InvalidValueError(RollwaveError):
 
     code = "input.invalid_value"
 
-    def __init__(self, *, field: str, value: object, expected: str, **facts: object) -> None:
+    def __init__(self, *, field: str, value: object, expected: Said, **facts: object) -> None:
         super().__init__(
-            f"{field} is {value!r}; expected {expected}", field=field, value=value, expected=expected, **facts
+            said("%(name)s is %(value)s; expected %(expected)s", name=field, value=repr(value), expected=expected),
+            field=field,
+            value=value,
+            expected=expected,
+            **facts,
         )
 
 

@@ -13,6 +13,7 @@ from rollwave.domain.draft import Draft
 from rollwave.domain.errors import ActionNotAllowedError, InvalidValueError, OwnApprovalError
 from rollwave.domain.model import Course, Phase
 from rollwave.domain.phases import Trigger
+from rollwave.domain.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ def _(event: cmd.Approve, draft: Draft) -> None:
     if event.actor == draft.state.deployment.actor:
         raise OwnApprovalError(actor=event.actor)
     if not event.reason.strip():
-        raise InvalidValueError(field="reason", value=event.reason, expected="why it may go ahead")
+        raise InvalidValueError(field="reason", value=event.reason, expected=said("why it may go ahead"))
 
 
 @take_in.register
@@ -100,7 +101,9 @@ def _(event: cmd.Retry, draft: Draft) -> None:
         strangers = event.instance_ids.difference(again)
         if strangers:
             raise InvalidValueError(
-                field="targets", value=sorted(strangers), expected=f"targets that failed: {sorted(again)}"
+                field="targets",
+                value=sorted(strangers),
+                expected=said("targets that failed: %(names)s", names=sorted(again)),
             )
         again = tuple(instance_id for instance_id in again if instance_id in event.instance_ids)
     if again:

@@ -275,6 +275,10 @@ class Brake(Struct, frozen=True, kw_only=True):
     failed_count: int = 0
     limit_count: int = 0
 
+    def __str__(self) -> str:
+        """Return why, in words."""
+        return self.reason or self.cause.value
+
 
 class Abort(Struct, frozen=True, kw_only=True):
     """The deployment is being given up; *rollback_to* follows it once nothing is in flight."""

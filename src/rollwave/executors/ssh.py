@@ -288,6 +288,7 @@ class _Talk(asyncssh.SSHClientSession[bytes]):
         self._heard: dict[str, Any] = {}
         self._news = asyncio.Event()
         self._has_ended = False
+        self._was_asked = False
         self._trouble: Exception | None = None
 
     @property
@@ -351,7 +352,13 @@ class _Talk(asyncssh.SSHClientSession[bytes]):
         self._heard = {}
         self._stdout.clear()
         self._stderr.clear()
-        self._channel.write(_line(order))
+        try:
+            self._channel.write(_line(order))
+        except BrokenPipeError:
+            if self._was_asked:
+                raise  # it ended while nobody used it: another session takes the order
+            # The program could not even begin; its exit code and last words, which tell why, are on their way.
+        self._was_asked = True
         while not self._is_over:
             self._news.clear()
             if needs := self._heard.pop("needs", None):

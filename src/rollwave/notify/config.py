@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from rollwave.domain.said import Said, said
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,9 +56,9 @@ class WebhookConfig(_Http, frozen=True, tag_field="kind", tag="webhook"):
         try:
             key = base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
         except binascii.Error as error:
-            raise ValueError("secret is expected as whsec_ and base64") from error
+            raise ValueError(said("secret is expected as whsec_ and base64")) from error
         if not (self.secret.startswith("whsec_") and 24 <= len(key) <= 64):
-            raise ValueError("secret is expected as whsec_ and the base64 of 24 to 64 bytes")
+            raise ValueError(said("secret is expected as whsec_ and the base64 of 24 to 64 bytes"))
 
 
 class DingTalkConfig(_Http, frozen=True, tag_field="kind", tag="dingtalk"):
@@ -88,7 +90,12 @@ class EmailConfig(_Config, frozen=True, tag_field="kind", tag="email"):
         """Raise ValueError for what is no address."""
         wrong = [one for one in self.to if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", one)]
         if wrong or not self.to:
-            raise ValueError(f"to is expected as a list of addresses such as ann@example.com, and is {list(self.to)}")
+            raise ValueError(
+                said(
+                    "to is expected as a list of addresses such as ann@example.com, and is %(given)s",
+                    given=list(self.to),
+                )
+            )
 
     @property
     def address(self) -> str:
@@ -136,7 +143,7 @@ class RedisConfig(_Config, frozen=True, tag_field="kind", tag="redis"):
         """Raise ValueError for a URL of something else."""
         _check_url(self.url, schemes=("redis", "rediss"))
         if self.maxlen < 1:
-            raise ValueError("maxlen is expected to be at least 1")
+            raise ValueError(said("maxlen is expected to be at least 1"))
 
     @property
     def address(self) -> str:
@@ -163,8 +170,30 @@ def read_config(kind: str, settings: Mapping[str, Any]) -> ChannelConfig:
     try:
         found: ChannelConfig = msgspec.convert({**settings, "kind": kind}, ChannelConfig)
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_wrong(error)) from error
     return found
+
+
+def _wrong(error: msgspec.ValidationError) -> Said:
+    """Return what is wrong with settings: what a channel of ours says of them, or what does not even have its form."""
+    if isinstance(error.__cause__, ValueError):
+        return reason_of(error.__cause__)
+    text = str(error)
+    if found := re.match(r"Object missing required field `(.+)`", text):
+        return said("%(name)s is missing", name=found[1])
+    if found := re.match(r"Object contains unknown field `(.+)`", text):
+        return said("%(name)s is not a known key%(hint)s", name=found[1], hint="")
+    if found := re.match(r"Expected `(.+)`, got `(.+)` - at `\$\.(.+)`", text):
+        return said(
+            "%(name)s is of the type %(given)s; expected %(wanted)s", name=found[3], given=found[2], wanted=found[1]
+        )
+    return said("%(reason)s", reason=text)
+
+
+def reason_of(error: ValueError) -> Said:
+    """Return what an error says that `read_config` raised."""
+    reason = error.args[0] if error.args else ""
+    return reason if isinstance(reason, Said) else said("%(reason)s", reason=error)
 
 
 def sealed_form(config: ChannelConfig) -> bytes:
@@ -182,14 +211,14 @@ def from_sealed(settings: bytes) -> ChannelConfig:
 
 
 def _check_url(url: str, *, schemes: tuple[str, ...]) -> None:
-    expected = f"url is expected as {schemes[0]}://HOST/..."
+    expected = said("url is expected as %(scheme)s://HOST/..., with nothing but a URL in it", scheme=schemes[0])
     try:
         parts = urlsplit(url)
         is_right = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError as error:
-        raise ValueError(f"{expected}: {error}") from error
+        raise ValueError(expected) from error
     if not is_right or re.search(r"\s", url):
-        raise ValueError(f"{expected}, with nothing but a URL in it")
+        raise ValueError(expected)
 
 
 def _host_of(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollwave.domain.errors import RollwaveError
+from rollwave.domain.said import said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,11 @@ class UnsupportedEntryError(RollwaveError):
     code = "package.unsupported_entry"
 
     def __init__(self, *, path: str, reason: str) -> None:
-        super().__init__(f"a package cannot carry {path!r}: {reason}", path=path, reason=reason)
+        super().__init__(
+            said("a package cannot carry %(path)s: %(reason)s", path=repr(path), reason=reason),
+            path=path,
+            reason=reason,
+        )
 
 
 class EmptyPackageError(RollwaveError):
@@ -25,7 +30,9 @@ class EmptyPackageError(RollwaveError):
     code = "package.empty"
 
     def __init__(self, *, source: str) -> None:
-        super().__init__(f"{source} holds no file; did the build run, and is this its output?", source=source)
+        super().__init__(
+            said("%(source)s holds no file; did the build run, and is this its output?", source=source), source=source
+        )
 
 
 class SourceError(RollwaveError):
@@ -34,7 +41,9 @@ class SourceError(RollwaveError):
     code = "package.source_unreadable"
 
     def __init__(self, *, source: str, reason: str) -> None:
-        super().__init__(f"cannot package {source}: {reason}", source=source, reason=reason)
+        super().__init__(
+            said("cannot package %(source)s: %(reason)s", source=source, reason=reason), source=source, reason=reason
+        )
 
 
 class PackageTooLargeError(RollwaveError):
@@ -44,7 +53,13 @@ class PackageTooLargeError(RollwaveError):
 
     def __init__(self, *, what: str, value: int, limit: int) -> None:
         super().__init__(
-            f"the package has {value} {what}, and {limit} is the limit here; leave out what the app does not need",
+            said(
+                "the package has %(value)s %(what)s, and %(limit)s is the limit here; leave "
+                "out what the app does not need",
+                value=value,
+                what=what,
+                limit=limit,
+            ),
             what=what,
             value=value,
             limit=limit,
@@ -57,7 +72,9 @@ class NotAPackageError(RollwaveError):
     code = "package.not_a_package"
 
     def __init__(self, *, reason: str) -> None:
-        super().__init__(f"this is not a package: {reason}; build it with `rollwave package`", reason=reason)
+        super().__init__(
+            said("this is not a package: %(reason)s; build it with `rollwave package`", reason=reason), reason=reason
+        )
 
 
 class ManifestInvalidError(RollwaveError):
@@ -66,7 +83,7 @@ class ManifestInvalidError(RollwaveError):
     code = "package.manifest_invalid"
 
     def __init__(self, *, reason: str) -> None:
-        super().__init__(f"the manifest is not valid: {reason}", reason=reason)
+        super().__init__(said("the manifest is not valid: %(reason)s", reason=reason), reason=reason)
 
 
 class ManifestMismatchError(RollwaveError):
@@ -76,7 +93,12 @@ class ManifestMismatchError(RollwaveError):
 
     def __init__(self, *, field: str, stated: int, found: int) -> None:
         super().__init__(
-            f"the manifest says {field} is {stated}, the archive has {found}; build the package again",
+            said(
+                "the manifest says %(field)s is %(stated)s, the archive has %(found)s; build the package again",
+                field=field,
+                stated=stated,
+                found=found,
+            ),
             field=field,
             stated=stated,
             found=found,
@@ -90,8 +112,14 @@ class ChecksumMismatchError(RollwaveError):
 
     def __init__(self, *, stated_sha256: str, found_sha256: str, stated_size: int, found_size: int) -> None:
         super().__init__(
-            f"the archive does not match its manifest: {found_size} bytes with sha256 {found_sha256} arrived, "
-            f"{stated_size} bytes with sha256 {stated_sha256} were signed; upload it again",
+            said(
+                "the archive does not match its manifest: %(found_size)s bytes with sha256 %(found_sha256)s "
+                "arrived, %(stated_size)s bytes with sha256 %(stated_sha256)s were signed; upload it again",
+                found_size=found_size,
+                found_sha256=found_sha256,
+                stated_size=stated_size,
+                stated_sha256=stated_sha256,
+            ),
             stated_sha256=stated_sha256,
             found_sha256=found_sha256,
             stated_size=stated_size,
@@ -106,8 +134,11 @@ class SignatureInvalidError(RollwaveError):
 
     def __init__(self, *, key_id: str) -> None:
         super().__init__(
-            f"the signature is not one of key {key_id} over this manifest; "
-            f"push the package again with `rollwave package push`, which signs it anew",
+            said(
+                "the signature is not one of key %(key_id)s over this manifest; push the package again with "
+                "`rollwave package push`, which signs it anew",
+                key_id=key_id,
+            ),
             key_id=key_id,
         )
 
@@ -119,8 +150,12 @@ class UnknownKeyError(RollwaveError):
 
     def __init__(self, *, key_id: str, trusted: tuple[str, ...]) -> None:
         super().__init__(
-            f"key {key_id} is not trusted here (trusted: {', '.join(trusted) or 'none'}); "
-            f"sign with a trusted key, or have an administrator add this one",
+            said(
+                "key %(key_id)s is not trusted here (trusted: %(trusted)s); sign with a trusted key, or have an "
+                "administrator add this one",
+                key_id=key_id,
+                trusted=", ".join(trusted) or "—",
+            ),
             key_id=key_id,
             trusted=list(trusted),
         )
@@ -133,8 +168,14 @@ class VersionTakenError(RollwaveError):
 
     def __init__(self, *, app: str, version: str, stored_sha256: str, pushed_sha256: str) -> None:
         super().__init__(
-            f"version {version} of {app} is already another package ({stored_sha256[:12]}, not {pushed_sha256[:12]}), "
-            f"and a version never changes; push this one under a new version",
+            said(
+                "version %(version)s of %(app)s is already another package (%(stored)s, not %(pushed)s), and a "
+                "version never changes; push this one under a new version",
+                version=version,
+                app=app,
+                stored=stored_sha256[:12],
+                pushed=pushed_sha256[:12],
+            ),
             app=app,
             version=version,
             stored_sha256=stored_sha256,
@@ -148,7 +189,9 @@ class KeyExistsError(RollwaveError):
     code = "package.key_exists"
 
     def __init__(self, *, path: Path) -> None:
-        super().__init__(f"{path} already exists; choose another name, or move it away first", path=str(path))
+        super().__init__(
+            said("%(path)s already exists; choose another name, or move it away first", path=path), path=str(path)
+        )
 
 
 class KeyUnreadableError(RollwaveError):
@@ -157,7 +200,11 @@ class KeyUnreadableError(RollwaveError):
     code = "package.key_unreadable"
 
     def __init__(self, *, source: str, reason: str) -> None:
-        super().__init__(f"{source} is not an Ed25519 key that can be used: {reason}", source=source, reason=reason)
+        super().__init__(
+            said("%(source)s is not an Ed25519 key that can be used: %(reason)s", source=source, reason=reason),
+            source=source,
+            reason=reason,
+        )
 
 
 class StoreDamagedError(RollwaveError):
@@ -167,7 +214,12 @@ class StoreDamagedError(RollwaveError):
 
     def __init__(self, *, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path} is damaged: {reason}; restore it from a backup, or push the package again after deleting the file",
+            said(
+                "%(path)s is damaged: %(reason)s; restore it from a backup, or push the package again after "
+                "deleting the file",
+                path=path,
+                reason=reason,
+            ),
             path=str(path),
             reason=reason,
         )
@@ -179,4 +231,6 @@ class StoreFullError(RollwaveError):
     code = "package.store_full"
 
     def __init__(self, *, root: Path) -> None:
-        super().__init__(f"no space is left in {root}; prune old packages, or give it more", root=str(root))
+        super().__init__(
+            said("no space is left in %(root)s; prune old packages, or give it more", root=root), root=str(root)
+        )

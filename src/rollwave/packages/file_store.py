@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from rollwave.domain.errors import NotFoundError
+from rollwave.domain.said import said
 from rollwave.packages.errors import ChecksumMismatchError, ManifestInvalidError, StoreDamagedError, VersionTakenError
 from rollwave.packages.inspection import inspect
 from rollwave.packages.manifest import Manifest
@@ -94,7 +95,7 @@ class FilePackages:
             raise NotFoundError(kind="package", name=f"{app} {version}", hint="list what was pushed, or push it")
         blob = self._blob(package.sha256)
         if not blob.is_file():
-            raise StoreDamagedError(path=blob, reason="the archive is gone")
+            raise StoreDamagedError(path=blob, reason=said("the archive is gone"))
         return package
 
     def list(self, app: str | None = None) -> tuple[SignedPackage, ...]:
@@ -170,7 +171,7 @@ class FilePackages:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, ManifestInvalidError) as error:
-            raise StoreDamagedError(path=path, reason=f"not an index entry ({error})") from error
+            raise StoreDamagedError(path=path, reason=said("not an index entry (%(error)s)", error=error)) from error
         return SignedPackage(
             app=facts.app,
             version=facts.version,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import zstandard
 
+from rollwave.domain.said import said
 from rollwave.packages.errors import ManifestMismatchError, NotAPackageError, PackageTooLargeError
 from rollwave.packages.tree import Limits, Tree, entry_of_member
 
@@ -84,14 +85,14 @@ class _Unfolded(RawIOBase):
         while self.read(tarfile.RECORDSIZE):
             pass
         if self._frame.unused_data or self._archive.read(1):
-            raise NotAPackageError(reason="something follows the end of the archive")
+            raise NotAPackageError(reason=said("something follows the end of the archive"))
 
     def _next(self) -> bytes:
         data = self._archive.read(_SLICE_SIZE)
         if not data:
-            raise NotAPackageError(reason="it is cut off")
+            raise NotAPackageError(reason=said("it is cut off"))
         unfolded = self._frame.decompress(data)
         self._size += len(unfolded)
         if self._size > self._limit:
-            raise PackageTooLargeError(what="bytes of tar", value=self._size, limit=self._limit)
+            raise PackageTooLargeError(what=said("bytes of tar"), value=self._size, limit=self._limit)
         return unfolded

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
+from rollwave.domain.said import said
 from rollwave.packages.errors import ManifestInvalidError
 from rollwave.ports.packages import APP_PATTERN, VERSION_PATTERN
 
@@ -60,15 +61,25 @@ class Manifest:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        _check(APP_PATTERN.fullmatch(self.app), "app", self.app, "lower-case letters, digits and dashes, at most 63")
         _check(
-            VERSION_PATTERN.fullmatch(self.version), "version", self.version, "letters, digits and . _ + -, at most 100"
+            APP_PATTERN.fullmatch(self.app), "app", self.app, said("lower-case letters, digits and dashes, at most 63")
         )
-        _check(_SHA256.fullmatch(self.sha256), "sha256", self.sha256, "64 hex digits")
+        _check(
+            VERSION_PATTERN.fullmatch(self.version),
+            "version",
+            self.version,
+            said("letters, digits and . _ + -, at most 100"),
+        )
+        _check(_SHA256.fullmatch(self.sha256), "sha256", self.sha256, said("64 hex digits"))
         for name in ("size", "unpacked_size", "file_count"):
             value = getattr(self, name)
-            _check(value >= 0, name, value, "a count, at least 0")
-        _check(self.created_at.tzinfo is not None, "created_at", self.created_at.isoformat(), "a time with a time zone")
+            _check(value >= 0, name, value, said("a count, at least 0"))
+        _check(
+            self.created_at.tzinfo is not None,
+            "created_at",
+            self.created_at.isoformat(),
+            said("a time with a time zone"),
+        )
 
     def to_bytes(self) -> bytes:
         """Return the bytes to sign: canonical JSON (sorted keys, no spaces, UTF-8)."""
@@ -103,7 +114,7 @@ class Manifest:
         try:
             created_at = datetime.strptime(_typed(document, "created_at", str), _TIME_FORMAT).replace(tzinfo=UTC)
         except ValueError as error:
-            raise ManifestInvalidError(reason=f"created_at: {error}") from error
+            raise ManifestInvalidError(reason=said("created_at: %(error)s", error=error)) from error
         return cls(
             app=_typed(document, "app", str),
             version=_typed(document, "version", str),
@@ -120,15 +131,17 @@ class Manifest:
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > _SIZE_LIMIT:
-        raise ManifestInvalidError(reason=f"{len(data)} bytes are more than {_SIZE_LIMIT}")
+        raise ManifestInvalidError(
+            reason=said("%(size)s bytes are more than %(limit)s", size=len(data), limit=_SIZE_LIMIT)
+        )
     try:
         document = json.loads(data)
         # Two readers must never see two meanings in the same signed bytes (doubled keys, odd escapes).
         is_canonical = _canonical(document) == data
     except (ValueError, RecursionError) as error:
-        raise ManifestInvalidError(reason=f"not JSON: {error}") from error
+        raise ManifestInvalidError(reason=said("not JSON: %(error)s", error=error)) from error
     if not isinstance(document, dict) or not is_canonical:
-        raise ManifestInvalidError(reason="not a canonical JSON object (sorted keys, no spaces, UTF-8)")
+        raise ManifestInvalidError(reason=said("not a canonical JSON object (sorted keys, no spaces, UTF-8)"))
     return document
 
 
@@ -141,10 +154,14 @@ def _typed(document: dict[str, Any], name: str, kind: type[_T]) -> _T:
     value = document.get(name)
     # bool is an int to Python, and never a size.
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ManifestInvalidError(reason=f"{name} is {value!r}, not {kind.__name__}")
+        raise ManifestInvalidError(
+            reason=said("%(name)s is %(value)s, not %(kind)s", name=name, value=repr(value), kind=kind.__name__)
+        )
     return value
 
 
 def _check(is_good: object, name: str, value: object, expected: str) -> None:
     if not is_good:
-        raise ManifestInvalidError(reason=f"{name} is {value!r}, expected {expected}")
+        raise ManifestInvalidError(
+            reason=said("%(name)s is %(value)s; expected %(expected)s", name=name, value=repr(value), expected=expected)
+        )

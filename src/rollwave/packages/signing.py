@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from rollwave.domain.said import said
 from rollwave.packages.errors import (
     KeyExistsError,
     KeyUnreadableError,
@@ -60,7 +61,7 @@ class PublicKey:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise KeyUnreadableError(source=source, reason=str(error)) from error
         if not isinstance(key, Ed25519PublicKey):
-            raise KeyUnreadableError(source=source, reason=f"it is a {type(key).__name__}")
+            raise KeyUnreadableError(source=source, reason=said("it is a %(name)s", name=type(key).__name__))
         return cls(key.public_bytes_raw())
 
     @property
@@ -116,7 +117,7 @@ class SigningKey:
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyUnreadableError(source=str(path), reason=str(error)) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeyUnreadableError(source=str(path), reason=f"it is a {type(key).__name__}")
+            raise KeyUnreadableError(source=str(path), reason=said("it is a %(name)s", name=type(key).__name__))
         return cls(key)
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import zstandard
 
+from rollwave.domain.said import said
 from rollwave.packages.errors import EmptyPackageError, SourceError, UnsupportedEntryError
 from rollwave.packages.tree import Entry, Kind, Limits, Tree, entry_of_member
 
@@ -51,7 +52,9 @@ class Source:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             with os.fdopen(descriptor, "rb") as content:
                 if os.fstat(content.fileno()).st_size != entry.size:
-                    raise SourceError(source=str(path), reason="its size changed meanwhile; let the build finish first")
+                    raise SourceError(
+                        source=str(path), reason=said("its size changed meanwhile; let the build finish first")
+                    )
                 yield content
         except OSError as error:
             raise SourceError(source=str(path), reason=error.strerror or str(error)) from error
@@ -110,7 +113,7 @@ def _entry_of_file(path: Path, *, name: str) -> Entry:
     if stat.S_ISREG(facts.st_mode):
         is_executable = bool(facts.st_mode & stat.S_IXUSR)
         return Entry(path=name, kind=Kind.FILE, size=facts.st_size, is_executable=is_executable)
-    raise UnsupportedEntryError(path=name, reason="it is neither a file, a directory nor a symlink")
+    raise UnsupportedEntryError(path=name, reason=said("it is neither a file, a directory nor a symlink"))
 
 
 def _unpack(archive: Path, tree: Tree, staging: Path) -> dict[Entry, Path]:
@@ -129,7 +132,9 @@ def _unpack(archive: Path, tree: Tree, staging: Path) -> dict[Entry, Path]:
                         # A regular member always has content to extract.
                         shutil.copyfileobj(cast("BinaryIO", tar.extractfile(member)), kept)
     except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
-        raise SourceError(source=str(archive), reason=f"not a tar archive that can be read ({error})") from error
+        raise SourceError(
+            source=str(archive), reason=said("not a tar archive that can be read (%(error)s)", error=error)
+        ) from error
     return contents
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rollwave.domain.said import said
 from rollwave.packages.errors import PackageTooLargeError, UnsupportedEntryError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Tree:
         if entry.path in self._implied and entry.kind is Kind.DIRECTORY:
             self._implied.remove(entry.path)
         elif entry.path in self._kinds:
-            raise UnsupportedEntryError(path=entry.path, reason="it is there twice")
+            raise UnsupportedEntryError(path=entry.path, reason=said("it is there twice"))
         if entry.kind is Kind.SYMLINK:
             _check_link(entry)
             self._links[entry.path] = entry.link
@@ -142,7 +143,9 @@ class Tree:
         """
         for path, link in self._links.items():
             if not self._exists(path):
-                raise UnsupportedEntryError(path=path, reason=f"the symlink's target {link!r} is not in the package")
+                raise UnsupportedEntryError(
+                    path=path, reason=said("the symlink's target %(link)s is not in the package", link=repr(link))
+                )
 
     def _exists(self, path: str) -> bool:
         steps = path.split("/")[::-1]
@@ -171,7 +174,9 @@ class Tree:
             if kind is Kind.DIRECTORY:
                 return
             if kind is not None:
-                raise UnsupportedEntryError(path=path, reason=f"{parent!r} above it is a {kind.value}")
+                raise UnsupportedEntryError(
+                    path=path, reason=said("%(parent)s above it is a %(kind)s", parent=repr(parent), kind=kind.value)
+                )
             self._kinds[parent] = Kind.DIRECTORY
             self._implied.add(parent)
             parent, _, _ = parent.rpartition("/")
@@ -198,34 +203,39 @@ def entry_of_member(member: tarfile.TarInfo) -> Entry | None:
     if member.issym():
         return Entry(path=path, kind=Kind.SYMLINK, link=member.linkname)
     if member.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} or member.issparse():
-        raise UnsupportedEntryError(path=path, reason=_REFUSED_TYPES.get(member.type, "its type is not supported"))
+        raise UnsupportedEntryError(
+            path=path, reason=_REFUSED_TYPES.get(member.type, said("its type is not supported"))
+        )
     if member.mode & (stat.S_ISUID | stat.S_ISGID):
-        raise UnsupportedEntryError(path=path, reason="it would run as another user (set-id bit)")
+        raise UnsupportedEntryError(path=path, reason=said("it would run as another user (set-id bit)"))
     return Entry(path=path, kind=Kind.FILE, size=member.size, is_executable=bool(member.mode & stat.S_IXUSR))
 
 
 _REFUSED_TYPES: Final = {
-    tarfile.LNKTYPE: "it is a hard link; package a copy or a symlink instead",
-    tarfile.CHRTYPE: "it is a device",
-    tarfile.BLKTYPE: "it is a device",
-    tarfile.FIFOTYPE: "it is a named pipe",
+    tarfile.LNKTYPE: said("it is a hard link; package a copy or a symlink instead"),
+    tarfile.CHRTYPE: said("it is a device"),
+    tarfile.BLKTYPE: said("it is a device"),
+    tarfile.FIFOTYPE: said("it is a named pipe"),
 }
 
 
 def _check_path(path: str) -> None:
     parts = path.split("/")
     if path.startswith("/"):
-        raise UnsupportedEntryError(path=path, reason="it is absolute")
+        raise UnsupportedEntryError(path=path, reason=said("it is absolute"))
     if not path or not {"", ".", ".."}.isdisjoint(parts):
-        raise UnsupportedEntryError(path=path, reason="it is not a plain relative path")
+        raise UnsupportedEntryError(path=path, reason=said("it is not a plain relative path"))
     if parts[0] == RESERVED_NAME:
-        raise UnsupportedEntryError(path=path, reason="the name is reserved for the host")
+        raise UnsupportedEntryError(path=path, reason=said("the name is reserved for the host"))
     if len(parts) > _DEPTH_LIMIT:
-        raise UnsupportedEntryError(path=path, reason=f"it is more than {_DEPTH_LIMIT} directories deep")
+        raise UnsupportedEntryError(
+            path=path, reason=said("it is more than %(limit)s directories deep", limit=_DEPTH_LIMIT)
+        )
     encoded = _encoded(path, path=path)
     if len(encoded) > _PATH_BYTES_LIMIT or any(len(_encoded(part, path=path)) > _NAME_BYTES_LIMIT for part in parts):
         raise UnsupportedEntryError(
-            path=path, reason=f"it is longer than {_PATH_BYTES_LIMIT} bytes, or a name in it than 255"
+            path=path,
+            reason=said("it is longer than %(limit)s bytes, or a name in it than 255", limit=_PATH_BYTES_LIMIT),
         )
 
 
@@ -234,21 +244,26 @@ def _check_link(entry: Entry) -> None:
     ups = next((index for index, step in enumerate(steps) if step != ".."), len(steps))
     _encoded(entry.link, path=entry.path)
     if not entry.link or entry.link.startswith("/"):
-        raise UnsupportedEntryError(path=entry.path, reason=f"the symlink's target {entry.link!r} is not relative")
+        raise UnsupportedEntryError(
+            path=entry.path, reason=said("the symlink's target %(link)s is not relative", link=repr(entry.link))
+        )
     if ups > entry.path.count("/"):
         raise UnsupportedEntryError(
-            path=entry.path, reason=f"the symlink's target {entry.link!r} is outside the package"
+            path=entry.path, reason=said("the symlink's target %(link)s is outside the package", link=repr(entry.link))
         )
     if ".." in steps[ups:]:
         raise UnsupportedEntryError(
-            path=entry.path, reason=f"the symlink's target {entry.link!r} goes up after it went down; write it shorter"
+            path=entry.path,
+            reason=said(
+                "the symlink's target %(link)s goes up after it went down; write it shorter", link=repr(entry.link)
+            ),
         )
 
 
 def _encoded(text: str, *, path: str) -> bytes:
     if any(ord(character) < ord(" ") or character == "\x7f" for character in text):
-        raise UnsupportedEntryError(path=path, reason="a name in it has a control character")
+        raise UnsupportedEntryError(path=path, reason=said("a name in it has a control character"))
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise UnsupportedEntryError(path=path, reason="a name in it is not UTF-8") from error
+        raise UnsupportedEntryError(path=path, reason=said("a name in it is not UTF-8")) from error

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 from msgspec import Struct
 
+from rollwave.domain.said import Said, said
 from rollwave.store.dialect import alone, in_transaction, snapshot
 from rollwave.store.models import AuditEntry, AuditHead
 
@@ -95,7 +96,7 @@ class Flaw(Struct, frozen=True, kw_only=True):
     """Something that is wrong with the chain: at which place, and what."""
 
     seq: int
-    what: str
+    what: Said
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -182,18 +183,18 @@ def verify(*, known_head: str | None = None) -> Verdict:
             if row.seq != seq + 1:
                 flaws.append(Flaw(seq=seq + 1, what=_missing(seq + 1, row.seq - 1)))
             elif row.code != code_of(row, before=code):
-                flaws.append(Flaw(seq=row.seq, what="changed, inserted or moved: its code does not fit"))
+                flaws.append(Flaw(seq=row.seq, what=said("changed, inserted or moved: its code does not fit")))
             if row.seq == wanted and row.code != known_code:
-                flaws.append(Flaw(seq=wanted, what="another entry than the one that was known"))
+                flaws.append(Flaw(seq=wanted, what=said("another entry than the one that was known")))
             seq, code = row.seq, row.code
     if seq < wanted:
         flaws.append(Flaw(seq=seq + 1, what=_missing(seq + 1, wanted)))
     if (head.seq or head.seal) and head.seal != seal_of(head.seq, head.code):
-        flaws.append(Flaw(seq=head.seq, what="the seal of the chain's end does not fit"))
+        flaws.append(Flaw(seq=head.seq, what=said("the seal of the chain's end does not fit")))
     if seq < head.seq:
         flaws.append(Flaw(seq=seq + 1, what=_missing(seq + 1, head.seq)))
     elif (head.seq, head.code) != (seq, code):
-        flaws.append(Flaw(seq=head.seq, what="the sealed end is another entry than the last one"))
+        flaws.append(Flaw(seq=head.seq, what=said("the sealed end is another entry than the last one")))
     return Verdict(count=seq, head=f"{seq}:{code}", flaws=tuple(flaws))
 
 
@@ -205,5 +206,9 @@ def _in_order() -> Iterator[AuditEntry]:
         last = page[-1].seq
 
 
-def _missing(first: int, last: int) -> str:
-    return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+def _missing(first: int, last: int) -> Said:
+    return (
+        said("entry %(first)s is missing", first=first)
+        if first == last
+        else said("entries %(first)s to %(last)s are missing", first=first, last=last)
+    )

@@ -23,6 +23,7 @@ from django.shortcuts import render
 from msgspec import Struct
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.store import models
 from rollwave.web import origin
 from rollwave.web.refusals import ForbiddenError
@@ -279,7 +280,9 @@ def from_text(text: str) -> Grant:
     if found is None:
         roles = ", ".join(role.value for role in Role)
         raise InvalidValueError(
-            field="role", value=text, expected=f"ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT with ROLE one of {roles}"
+            field="role",
+            value=text,
+            expected=said("ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT with ROLE one of %(roles)s", roles=roles),
         )
     role, app, environment = found.groups()
     return Grant(role=Role(role), app=app or EVERY, environment=environment or EVERY)

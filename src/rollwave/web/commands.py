@@ -18,6 +18,7 @@ from rollwave.domain.errors import (
     NotFoundError,
 )
 from rollwave.domain.model import BrakeCause, Kind, PackageRef
+from rollwave.domain.said import said
 from rollwave.ports.store import CommandKey
 from rollwave.store import audit
 from rollwave.store.models import FINAL_PHASES, Deployment, Group, Package
@@ -100,11 +101,11 @@ def plan(
     """
     row = _group(group)
     if version is None and kind is Kind.ROLLOUT:
-        raise InvalidValueError(field="version", value=None, expected="the version to release")
+        raise InvalidValueError(field="version", value=None, expected=said("the version to release"))
     config = merged(row.config, settings)
     if not config.requires_approval and merged(row.config).requires_approval:
         raise InvalidValueError(
-            field="config.requires_approval", value=False, expected="true, which the group asks for, or nothing"
+            field="config.requires_approval", value=False, expected=said("true, which the group asks for, or nothing")
         )
     return services().releases.plan(
         group,
@@ -169,7 +170,7 @@ def build(
         case Action.RAISE_LIMIT:
             if max_unavailable_percent is None:
                 raise InvalidValueError(
-                    field="max_unavailable_percent", value=None, expected="a whole number from 1 to 50"
+                    field="max_unavailable_percent", value=None, expected=said("a whole number from 1 to 50")
                 )
             return cmd.RaiseLimit(max_unavailable_percent=max_unavailable_percent, actor=actor, reason=reason)
         case Action.ABORT:
@@ -201,7 +202,7 @@ def retried(state: State, names: Sequence[str] | None, cause: str | None) -> fro
     failed = [target for target in retryable(state) if cause is None or cause_of(target) == cause]
     if not failed and cause is not None:
         known = sorted({cause_of(target) for target in retryable(state)})
-        expected = f"a cause that targets failed for: {', '.join(known) or 'there is none'}"
+        expected = said("a cause that targets failed for: %(names)s", names=", ".join(known) or "—")
         raise InvalidValueError(field="cause", value=cause, expected=expected)
     instances = [state.fleet[target.instance_id] for target in failed]
     if names is None:
@@ -210,7 +211,7 @@ def retried(state: State, names: Sequence[str] | None, cause: str | None) -> fro
     for name in names:
         matching = {one.id for one in instances if _is_called(one, name)}
         if not matching:
-            expected = f"targets that failed: {', '.join(one.name for one in instances) or 'there are none'}"
+            expected = said("targets that failed: %(names)s", names=", ".join(one.name for one in instances) or "—")
             raise InvalidValueError(field="targets", value=name, expected=expected)
         wanted |= matching
     return frozenset(wanted)
@@ -279,7 +280,7 @@ def _promotion(state: State) -> Action:
         raise ActionNotAllowedError(
             action=PROMOTE,
             phase=state.deployment.phase.value,
-            reason="nothing waits to be promoted",
+            reason=said("nothing waits to be promoted"),
             available=tuple(one.value for one in available),
         )
     return action

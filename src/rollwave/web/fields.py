@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from rollwave.domain.config import RANGES, DeploymentConfig
+from rollwave.domain.said import Said, said
 from rollwave.ports.packages import APP_PATTERN, VERSION_PATTERN
 from rollwave.store import codec
 
@@ -33,7 +34,7 @@ class Rule:
         read: Makes the field's value of a right one.
     """
 
-    expected: str
+    expected: Said
     is_good: Callable[[Any], object]
     schema: Mapping[str, object]
     read: Callable[[Any], Any] = lambda value: value
@@ -53,13 +54,13 @@ class Rule:
 def whole(low: int, high: int) -> Rule:
     """A whole number in *low*..*high*."""
     return Rule(
-        f"a whole number from {low} to {high}",
+        said("a whole number from %(low)s to %(high)s", low=low, high=high),
         lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high,
         {"type": "integer", "minimum": low, "maximum": high},
     )
 
 
-def like(pattern: str, expected: str) -> Rule:
+def like(pattern: str, expected: Said) -> Rule:
     """A text that matches *pattern* as a whole."""
     compiled = re.compile(pattern)
     return Rule(
@@ -74,16 +75,19 @@ def one_of(kind: type[Enum]) -> Rule:
     values = [member.value for member in kind]
     # Defaults are members already; a list can be asked about anything, a set only about what can be hashed.
     return Rule(
-        f"one of {', '.join(values)}", lambda value: value in values, {"type": "string", "enum": values}, read=kind
+        said("one of %(values)s", values=", ".join(values)),
+        lambda value: value in values,
+        {"type": "string", "enum": values},
+        read=kind,
     )
 
 
-YES_OR_NO: Final = Rule("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+YES_OR_NO: Final = Rule(said("true or false"), lambda value: isinstance(value, bool), {"type": "boolean"})
 """A boolean; not a word or a number that could be taken for one."""
 
 Flag = Annotated[bool, YES_OR_NO]
-AppName = Annotated[str, like(APP_PATTERN.pattern, "lower-case letters, digits and dashes, at most 63")]
-Version = Annotated[str, like(VERSION_PATTERN.pattern, "letters, digits and . _ + -, at most 100")]
+AppName = Annotated[str, like(APP_PATTERN.pattern, said("lower-case letters, digits and dashes, at most 63"))]
+Version = Annotated[str, like(VERSION_PATTERN.pattern, said("letters, digits and . _ + -, at most 100"))]
 Port = Annotated[int, whole(1, 65_535)]
 
 _SETTING_TYPES: Final = get_type_hints(DeploymentConfig)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rollwave.domain.commands import FleetChanged
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.store.models import Group, Instance, Server
 from rollwave.web.context import services
 from rollwave.web.problems import did_you_mean
@@ -66,5 +67,7 @@ def _instance_id(group: str, server: str, port: int | None) -> int:
         return next(iter(there.values()))
     if port not in there:
         ports = ", ".join(map(str, sorted(there)))
-        raise InvalidValueError(field="port", value=port, expected=f"one of {ports} on {server}")
+        raise InvalidValueError(
+            field="port", value=port, expected=said("one of %(ports)s on %(server)s", ports=ports, server=server)
+        )
     return there[port]

@@ -14,6 +14,8 @@ def _plain(value: object) -> object:
         return value.model_dump()
     if isinstance(value, (Path, bytes)):
         return str(value)
+    if isinstance(value, str):
+        return str(value)  # one that remembers what it is made of
     # Facts of an error may quote whatever a client sent.
     return repr(value)
 

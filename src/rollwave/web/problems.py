@@ -9,10 +9,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
+from rollwave.domain.said import Said, said
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pydantic import ValidationError
+
+_EXPECTED: Final = {
+    "list_type": said("a list"),
+    "string_type": said("a text"),
+    "int_type": said("a whole number"),
+    "bool_type": said("true or false"),
+    "dict_type": said("a mapping"),
+    "model_type": said("a mapping"),
+    "model_attributes_type": said("a mapping"),
+    "too_short": said("at least one"),
+    "datetime_type": said("a time such as 2026-01-31T12:00:00Z"),
+    "datetime_parsing": said("a time such as 2026-01-31T12:00:00Z"),
+    "datetime_from_date_parsing": said("a time such as 2026-01-31T12:00:00Z"),
+    "timezone_aware": said("a time with a time zone"),
+}
+"""What would be right, by pydantic's name of what is wrong; a `Rule` says it itself."""
 
 _NOTHING: Final = {"missing"}
 """Kinds of problems where there is no value to show."""
@@ -31,7 +49,7 @@ class Problem:
 
     path: str
     value: object
-    message: str
+    message: Said
 
     def to_json(self) -> dict[str, object]:
         """Return it as the API shows it."""
@@ -51,8 +69,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+        return said("; did you mean %(name)s?", name=repr(close[0]))
+    return said("; known: %(names)s", names=", ".join(names)) if names else ""
 
 
 def problems_of(
@@ -68,21 +86,27 @@ def problems_of(
         skip: How many leading parts of a location are the framework's own and mean nothing to the client.
     """
     found = []
-    for detail in error.errors(include_url=False, include_context=False):
+    for detail in error.errors(include_url=False, include_context=True):
         location = detail["loc"]
         path = path_of((*prefix, *location[skip:]))
         name = path or "the request"
         kind, value = detail["type"], None if detail["type"] in _NOTHING else detail["input"]
         if kind == "missing":
-            message = f"{name} is missing"
+            message = said("%(name)s is missing", name=name)
         elif kind == "extra_forbidden":
             known = _model_at(model, location[:-1]).model_fields
-            message = f"{name} is not a known key{did_you_mean(location[-1], known)}"
+            message = said("%(name)s is not a known key%(hint)s", name=name, hint=did_you_mean(location[-1], known))
         else:
-            expected = detail["msg"].removeprefix("Input should be ").removeprefix("expected ")
-            message = f"{name} is {_shown(value)}; expected {expected}"
+            expected = _EXPECTED.get(kind) or detail.get("ctx", {}).get("expected") or _of_pydantic(detail["msg"])
+            message = said(
+                "%(name)s is %(value)s; expected %(expected)s", name=name, value=_shown(value), expected=expected
+            )
         found.append(Problem(path=path, value=value, message=message))
     return found
+
+
+def _of_pydantic(message: str) -> Said:
+    return said("%(reason)s", reason=message.removeprefix("Input should be "))
 
 
 def _shown(value: object) -> str:

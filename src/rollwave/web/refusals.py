@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollwave.domain.errors import RollwaveError
+from rollwave.domain.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,11 @@ class UnauthorizedError(RollwaveError):
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(
-            f"{reason}; send `Authorization: Bearer TOKEN` (the first is in the file `token` of the data directory)",
+            said(
+                "%(reason)s; send `Authorization: Bearer TOKEN` (the first is in the file `token` of the data "
+                "directory)",
+                reason=reason,
+            ),
             reason=reason,
         )
 
@@ -47,7 +52,9 @@ class CsrfError(RollwaveError):
     code = "auth.csrf"
 
     def __init__(self) -> None:
-        super().__init__("the request carries a session and no valid X-CSRFToken; reload the page, or use a token")
+        super().__init__(
+            said("the request carries a session and no valid X-CSRFToken; reload the page, or use a token")
+        )
 
 
 class MalformedRequestError(RollwaveError):
@@ -56,7 +63,11 @@ class MalformedRequestError(RollwaveError):
     code = "request.malformed"
 
     def __init__(self, *, reason: str, field: str | None = None) -> None:
-        super().__init__(f"the request cannot be read: {reason}", reason=reason, **({"field": field} if field else {}))
+        super().__init__(
+            said("the request cannot be read: %(reason)s", reason=reason),
+            reason=reason,
+            **({"field": field} if field else {}),
+        )
 
 
 class InvalidRequestError(RollwaveError):
@@ -93,7 +104,9 @@ class TooLargeError(RollwaveError):
     code = "request.too_large"
 
     def __init__(self, *, limit: int) -> None:
-        super().__init__(f"the body is larger than {limit} bytes, which is the limit here", limit=limit)
+        super().__init__(
+            said("the body is larger than %(limit)s bytes, which is the limit here", limit=limit), limit=limit
+        )
 
 
 class UnknownRouteError(RollwaveError):
@@ -102,7 +115,9 @@ class UnknownRouteError(RollwaveError):
     code = "request.unknown_route"
 
     def __init__(self, *, path: str) -> None:
-        super().__init__(f"there is nothing at {path}; /api/v1/openapi.json lists what there is", path=path)
+        super().__init__(
+            said("there is nothing at %(path)s; /api/v1/openapi.json lists what there is", path=path), path=path
+        )
 
 
 class WrongMethodError(RollwaveError):
@@ -112,7 +127,9 @@ class WrongMethodError(RollwaveError):
 
     def __init__(self, *, method: str, allowed: Sequence[str]) -> None:
         super().__init__(
-            f"{method} is not possible here, only {', '.join(allowed)}", method=method, allowed=list(allowed)
+            said("%(method)s is not possible here, only %(allowed)s", method=method, allowed=", ".join(allowed)),
+            method=method,
+            allowed=list(allowed),
         )
 
 
@@ -169,7 +186,9 @@ class UnavailableError(RollwaveError):
     code = "server.unavailable"
 
     def __init__(self, *, what: str, reason: str) -> None:
-        super().__init__(f"{what} is not available: {reason}; try again", what=what, reason=reason)
+        super().__init__(
+            said("%(what)s is not available: %(reason)s; try again", what=what, reason=reason), what=what, reason=reason
+        )
 
 
 class InternalError(RollwaveError):
@@ -178,4 +197,4 @@ class InternalError(RollwaveError):
     code = "server.internal_error"
 
     def __init__(self) -> None:
-        super().__init__("the server made a mistake; its log tells what happened")
+        super().__init__(said("the server made a mistake; its log tells what happened"))

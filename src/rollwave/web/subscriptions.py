@@ -12,7 +12,8 @@ from django.db import transaction
 from msgspec import Struct, to_builtins
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
-from rollwave.notify.config import from_sealed, read_config, sealed_form
+from rollwave.domain.said import said
+from rollwave.notify.config import from_sealed, read_config, reason_of, sealed_form
 from rollwave.ports.notifier import ChannelError, Message, Topic
 from rollwave.store import audit, outbox, topics
 from rollwave.store.models import App, Group, Subscription
@@ -85,10 +86,12 @@ def put(principal: Principal, name: str, wanted: Wanted) -> tuple[Subscription, 
     places = places_of(wanted.groups, wanted.apps, wanted.environments)
     if wanted.is_own and wanted.channel in topics.FOR_SYSTEMS:
         raise InvalidValueError(
-            field="channel", value=wanted.channel, expected="a chat or email: channels of systems belong to a team"
+            field="channel",
+            value=wanted.channel,
+            expected=said("a chat or email: channels of systems belong to a team"),
         )
     if wanted.is_own and principal.user_id is None:
-        raise InvalidValueError(field="own", value=True, expected="false: this token is nobody's")
+        raise InvalidValueError(field="own", value=True, expected=said("false: this token is nobody's"))
     check(principal, Permission.VIEW if wanted.is_own else Permission.MANAGE, places)
     with transaction.atomic():
         row = Subscription.objects.select_for_update().filter(name=name).first()
@@ -199,20 +202,26 @@ def _manages(row: Subscription, principal: Principal) -> bool:
 def _check_names(wanted: Wanted) -> None:
     if not wanted.topics:
         raise InvalidValueError(
-            field="topics", value=[], expected=f"at least one of {', '.join(topic.value for topic in Topic)}"
+            field="topics",
+            value=[],
+            expected=said("at least one of %(values)s", values=", ".join(topic.value for topic in Topic)),
         )
     known: dict[str, tuple[Sequence[str], Any]] = {"groups": (wanted.groups, Group), "apps": (wanted.apps, App)}
     for field, (names, model) in known.items():
         there = set(model.objects.filter(name__in=names).values_list("name", flat=True))
         if missing := [one for one in names if one not in there]:
-            raise InvalidValueError(field=field, value=missing, expected=f"names of {field} that there are")
+            raise InvalidValueError(
+                field=field, value=missing, expected=said("names of %(field)s that there are", field=field)
+            )
 
 
 def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
     """Seal how it is reached; return the secret that was made for it, if any."""
     if wanted.settings is None:
         if is_new or row.channel != wanted.channel:
-            raise InvalidValueError(field="settings", value=None, expected=f"how to reach {wanted.channel}")
+            raise InvalidValueError(
+                field="settings", value=None, expected=said("how to reach %(channel)s", channel=wanted.channel)
+            )
         return ""
     given, made = completed(row, wanted.channel, wanted.settings, keeps=wanted.keeps), ""
     if wanted.channel == "webhook" and not given.get("secret"):
@@ -221,7 +230,7 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
         config = read_config(wanted.channel, given)
     except ValueError as error:
         # Not the value: what is wrong with it may be a secret that was put into another field.
-        raise InvalidValueError(field="settings", value=sorted(given), expected=str(error)) from error
+        raise InvalidValueError(field="settings", value=sorted(given), expected=reason_of(error)) from error
     row.channel, row.address = wanted.channel, config.address[:300]
     row.sealed = seal(sealed_form(config))
     return made

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.store import audit
 from rollwave.store.dialect import alone
 from rollwave.store.models import Token
@@ -96,7 +97,7 @@ def make(
             raise InvalidValueError(
                 field="expires_at",
                 value=expires_at and expires_at.isoformat(),
-                expected=f"at most {own_end.isoformat()}, when the token that asks ends itself",
+                expected=said("at most %(end)s, when the token that asks ends itself", end=own_end.isoformat()),
             )
     value = new_value()
     try:

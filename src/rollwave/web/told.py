@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
-from rollwave.web.spoken import spoken
+from rollwave.web.spoken import shown, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,34 +50,15 @@ _TAKEN: Final[Mapping[str, Any]] = {
 }
 """For ``name.taken``, by what is called so."""
 
-_EXPECTED: Final[Mapping[str, Any]] = {
-    "why it may go ahead": later("why it may go ahead"),
-    "a whole number from 1 to 50": later("a whole number from 1 to 50"),
-    "the version to release": later("the version to release"),
-    "letters, digits and . _ -, at most 63": later("letters, digits and . _ -, at most 63"),
-    "a chat or email: channels of systems belong to a team": later(
-        "a chat or email: channels of systems belong to a team"
-    ),
-    "SEQ:CODE, as an earlier look named it": later("SEQ:CODE, as an earlier look named it"),
-}
-"""What would be right, as far as a person at a page is likely to meet it."""
-
 
 def told(error: RollwaveError) -> str:
-    """Return what *error* says; in English where it is one that a page hardly ever meets."""
+    """Return what *error* says, in the language of the page."""
     text = {"input.not_found": _NOTHING, "name.taken": _TAKEN}.get(error.code, _BY_CODE).get(_key(error))
     if text is not None:
-        return str(text) % {name: _shown(value) for name, value in error.facts.items()}
-    if error.code == "input.invalid_value":
-        expected = _EXPECTED.get(str(error.facts.get("expected")), error.facts.get("expected"))
-        return _("%(field)s is “%(value)s”; expected %(expected)s") % {**error.facts, "expected": expected}
+        return str(text) % {name: shown(value) for name, value in error.facts.items()}
     if error.code == "deployment.action_not_allowed":
-        return _("This is not open now: %(reason)s.") % {"reason": spoken(str(error.facts["reason"]))}
-    return error.message
-
-
-def _shown(value: object) -> object:
-    return (", ".join(map(str, value)) or "—") if isinstance(value, list) else value
+        return _("This is not open now: %(reason)s.") % {"reason": shown(error.facts["reason"])}
+    return spoken(error.message)
 
 
 def _key(error: RollwaveError) -> str:

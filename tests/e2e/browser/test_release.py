@@ -312,6 +312,20 @@ class Line:
             other.shutdown(socket.SHUT_WR)
 
 
+def test_a_connection_that_never_came_about_is_tried_again_and_the_page_says_so(portal: Portal, group: str):
+    """A line that breaks before its first word is no other than one that breaks later."""
+    number = portal.seed.begin(group, "4.16.0", config=CONFIG)
+    context = portal.member()
+    page = context.new_page()
+    page.route("**/events?*", lambda route: route.abort())
+    page.goto(f"{portal.endpoint}/deployments/{number}")
+
+    expect(page.locator("#live")).to_have_text("Reconnecting", timeout=PATIENCE_MS)
+    page.unroute("**/events?*")
+    expect(page.locator("#live")).to_have_text("Live", timeout=PATIENCE_MS)
+    context.close()
+
+
 def test_a_dropped_connection_heals_without_a_reload(portal: Portal, group: str):
     """What happened while the line was cut is there when it is mended; the page says how it is."""
     number = portal.seed.begin(group, "4.16.0", config=CONFIG)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+import pytest
+
 from rollwave.spec_file import read_spec
 
 
@@ -191,3 +193,25 @@ def test_the_file_is_the_text(shop, signed_in):
     answer = browser.http.get(f"/fleet/spec.yaml?app={shop.name}")
     assert answer.headers["Content-Type"].startswith("application/yaml")
     assert answer.text == text_of(browser.get(path(shop)))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("groups: [", "这不是 YAML"),
+        ("groups:\n  - {name: a b, app: shop, deploy_path: /srv, start: [x], stop: []}", "应为：字母、数字和 . _ -"),
+        ("group: []", "group 不是已知的键；是否想写 &#x27;groups&#x27;？"),
+        ("servers:\n  - {name: s0, offline: maybe}", "servers[0].offline 为 &#x27;maybe&#x27;；应为：true 或 false"),
+        ("subscriptions:\n  - {name: x, channel: slack, topics: [], settings: {}}", "没有指定主题"),
+        ("subscriptions:\n  - {name: x, channel: slack, topics: [braked], settings: {}}", "缺少 url"),
+        ("servers: {}", "servers 不是列表"),
+        ("apps:\n  - {name: a}\n  - {name: a}", "这已是 apps[0] 的名称"),
+        ("groups:\n  - {name: g, app: none-such, deploy_path: /srv, start: [x], stop: [x]}", "没有这样的应用"),
+    ],
+)
+def test_a_mistake_is_told_in_the_language_of_the_page(shop, signed_in, text, wanted):
+    """Whatever finds it: the reader of YAML, the form of a field, or what looks at the fleet."""
+    browser = signed_in("admin")
+    browser.http.headers["Accept-Language"] = "zh"
+
+    assert wanted in check(browser, shop, text, 422)

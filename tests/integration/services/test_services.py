@@ -90,7 +90,8 @@ def test_a_service_comes_back_where_it_was(service: Service) -> None:
         service.stop()
         service.start()
         write(service)
-        assert read(service) == (1 if isinstance(service, Redis) else 3)
+        # Redis keeps nothing here. RabbitMQ writes a new queue down a moment later: a kill may take it along.
+        assert read(service) in {Postgres: {3}, RabbitMQ: {2, 3}, Redis: {1}}[type(service)]
 
 
 def test_what_is_killed_is_gone_at_once(service: Service, folder: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from rollwave.domain import facts
 from rollwave.domain.errors import InvalidValueError
+from rollwave.domain.said import said
 from rollwave.store import audit, decisions
 from rollwave.store.models import AuditEntry, Instance
 from rollwave.web.access import Permission, Principal, everywhere, may, principal_of, within
@@ -122,7 +123,7 @@ def verify_audit(request: HttpRequest, head: str | None = None) -> VerdictOut:
 def look(head: str | None) -> VerdictOut:
     """Return what becomes of a look at the whole chain; raises InvalidValueError for what is no head."""
     if head is not None and not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]*", head):
-        raise InvalidValueError(field="head", value=head, expected="SEQ:CODE, as an earlier look named it")
+        raise InvalidValueError(field="head", value=head, expected=said("SEQ:CODE, as an earlier look named it"))
     verdict = audit.verify(known_head=head)
     flaws = [FlawOut(seq=one.seq, what=one.what) for one in verdict.flaws]
     return VerdictOut(intact=not flaws, count=verdict.count, head=verdict.head, flaws=flaws)

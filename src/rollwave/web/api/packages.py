@@ -13,6 +13,7 @@ from ninja import Header, Router, Status
 from pydantic import Field
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.packages import errors
 from rollwave.packages.manifest import Manifest
 from rollwave.ports.packages import SignedPackage
@@ -163,13 +164,17 @@ def _decoded(name: str, value: str) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except binascii.Error as error:
-        raise MalformedRequestError(reason=f"{name} is not base64: {error}", field=name) from error
+        raise MalformedRequestError(
+            reason=said("%(name)s is not base64: %(error)s", name=name, error=error), field=name
+        ) from error
 
 
 def _is_about(manifest: Manifest, *, app: str, version: str) -> None:
     for field, stated, asked in (("app", manifest.app, app), ("version", manifest.version, version)):
         if stated != asked:
-            raise InvalidValueError(field=field, value=asked, expected=f"{stated!r}, as the manifest says")
+            raise InvalidValueError(
+                field=field, value=asked, expected=said("%(stated)s, as the manifest says", stated=repr(stated))
+            )
 
 
 def _record(app: App, package: SignedPackage, *, actor: str) -> bool:

@@ -7,6 +7,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.notify.config import KINDS
 from rollwave.ports.notifier import Topic
 from rollwave.store.models import Delivery, Subscription
@@ -24,7 +25,7 @@ from rollwave.words.language import Language
 router = Router(tags=["notifications"])
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-Kind = Annotated[str, like("|".join(KINDS), f"one of {', '.join(KINDS)}")]
+Kind = Annotated[str, like("|".join(KINDS), said("one of %(values)s", values=", ".join(KINDS)))]
 
 
 class SubscriptionOut(Output):
@@ -142,7 +143,7 @@ def list_deliveries(
 
 def checked(name: str) -> str:
     """Return *name*; raises InvalidValueError where no subscription can be called so."""
-    rule = like(NAME, "letters, digits and . _ -, at most 63")
+    rule = like(NAME, said("letters, digits and . _ -, at most 63"))
     if not rule.is_good(name):
         raise InvalidValueError(field="name", value=name, expected=rule.expected)
     return name

@@ -7,6 +7,7 @@ from ninja import Router, Status
 from pydantic import AwareDatetime, Field
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.store.models import Token
 from rollwave.web import access, tokens
 from rollwave.web.access import Permission, Principal, principal_of
@@ -21,7 +22,7 @@ from rollwave.web.refusals import LastTokenError, NameTakenError, TokenExistsErr
 
 router = Router(tags=["people"])
 
-Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", "letters, digits and . _ @ -, at most 100")]
+Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", said("letters, digits and . _ @ -, at most 100"))]
 RoleText = Annotated[
     str, like(access.TEXT_PATTERN, "ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT; viewer, operator, approver or admin")
 ]
@@ -78,11 +79,11 @@ def make_token(request: HttpRequest, body: TokenIn) -> Status[NewToken]:
     """
     now = services().clock.now()
     if body.expires_at is not None and body.expires_at <= now:
-        raise InvalidValueError(field="expires_at", value=body.expires_at.isoformat(), expected="a time to come")
+        raise InvalidValueError(field="expires_at", value=body.expires_at.isoformat(), expected=said("a time to come"))
     maker = principal_of(request)
     grants = own_grants(maker) if body.roles is None else [access.from_text(one) for one in body.roles]
     if not grants:
-        raise InvalidValueError(field="roles", value=[], expected="at least one role")
+        raise InvalidValueError(field="roles", value=[], expected=said("at least one role"))
     owner = accounts.owner_of_token(maker, body.owner)
     row, value = tokens.make(body.name, maker=maker, owner=owner, grants=grants, now=now, expires_at=body.expires_at)
     return Status(201, NewToken(**shown(row).model_dump(), token=value))

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from rollwave.domain.errors import InvalidValueError, RollwaveError
+from rollwave.domain.said import said
 from rollwave.ports.notifier import Topic
 from rollwave.store.models import App, Group, Subscription
 from rollwave.web import subscriptions
@@ -144,7 +145,9 @@ def _given(request: HttpRequest) -> dict[str, Any]:
 def _wanted(values: Mapping[str, Any]) -> subscriptions.Wanted:
     channel = values["channel"]
     if channel not in CHANNELS:
-        raise InvalidValueError(field="channel", value=channel, expected=f"one of {', '.join(CHANNELS)}")
+        raise InvalidValueError(
+            field="channel", value=channel, expected=said("one of %(values)s", values=", ".join(CHANNELS))
+        )
     # What is left empty stays: the page shows nothing of how it is reached that could be sent back.
     settings: dict[str, Any] = {}
     if values["address"] and channel == "email":

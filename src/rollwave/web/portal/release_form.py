@@ -18,6 +18,7 @@ from rollwave.web.api.deployments import DeploymentIn
 from rollwave.web.fields import as_json, merged
 from rollwave.web.portal.words import CHOICES, SETTING_LABELS, wrong
 from rollwave.web.problems import problems_of
+from rollwave.web.spoken import spoken
 from rollwave.web.told import told
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ReleaseForm:
     def _refuse_value(self, problem: Problem) -> None:
         name = problem.path.rpartition(".")[2]
         if name not in RANGES:
-            self._put(name, problem.message)
+            self._put(name, spoken(problem.message))
             return
         low, high = RANGES[name]
         expected = _("a whole number from %(low)s to %(high)s") % {"low": low, "high": high}

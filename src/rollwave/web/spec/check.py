@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from rollwave.domain.said import Said, said
 from rollwave.web.problems import Problem, did_you_mean
 from rollwave.web.spec.changes import Do, places
 
@@ -37,7 +38,9 @@ def _doubled(spec: Spec) -> Iterator[Problem]:
         for one in placed:
             first = seen.setdefault(one.item.name, one.path)
             if first != one.path:
-                yield _wrong(f"{one.path}.name", one.item.name, f"it is the name of {first} already")
+                yield _wrong(
+                    f"{one.path}.name", one.item.name, said("it is the name of %(first)s already", first=first)
+                )
 
 
 def _references(group: Placed[GroupSpec], spec: Spec, inventory: Inventory) -> Iterator[Problem]:
@@ -45,43 +48,49 @@ def _references(group: Placed[GroupSpec], spec: Spec, inventory: Inventory) -> I
     apps = spec.mentioned["apps"] | set(inventory.apps)
     servers = spec.mentioned["servers"] | set(inventory.servers)
     if item.app not in apps:
-        yield _unknown(f"{path}.app", item.app, "app", apps)
+        yield _unknown(f"{path}.app", item.app, said("app"), apps)
     if item.executor not in inventory.executors:
-        yield _unknown(f"{path}.executor", item.executor, "configured executor", inventory.executors)
+        yield _unknown(f"{path}.executor", item.executor, said("configured executor"), inventory.executors)
     if item.balancer is not None and item.balancer not in inventory.balancers:
-        yield _unknown(f"{path}.balancer", item.balancer, "configured balancer", inventory.balancers)
+        yield _unknown(f"{path}.balancer", item.balancer, said("configured balancer"), inventory.balancers)
     if item.pool is not None and item.balancer is None:
-        yield _wrong(f"{path}.pool", item.pool, "a pool means nothing without a balancer")
+        yield _wrong(f"{path}.pool", item.pool, said("a pool means nothing without a balancer"))
     for index, instance in enumerate(item.instances):
         place = f"{path}.instances[{index}]"
         if instance.server not in servers:
-            yield _unknown(place, instance.server, "server", servers)
+            yield _unknown(place, instance.server, said("server"), servers)
         if instance.port is None and item.port is None:
-            yield _wrong(place, instance.server, "it has no port: name one here, or for the whole group")
+            yield _wrong(place, instance.server, said("it has no port: name one here, or for the whole group"))
     yield from _canaries(group)
     row = inventory.groups.get(item.name)
     if row is not None and row.app.name != item.app and item.name in inventory.used:
-        yield _wrong(f"{path}.app", item.app, f"the group has releases of {row.app.name}; make another group")
+        yield _wrong(
+            f"{path}.app", item.app, said("the group has releases of %(name)s; make another group", name=row.app.name)
+        )
 
 
 def _canaries(group: Placed[GroupSpec]) -> Iterator[Problem]:
     of_group = {instance.server for instance in group.item.instances}
     for index, canary in enumerate(group.item.canaries):
         if canary not in of_group:
-            yield _unknown(f"{group.path}.canaries[{index}]", canary, "server of this group", of_group)
+            yield _unknown(f"{group.path}.canaries[{index}]", canary, said("server of this group"), of_group)
 
 
 def _against_active(group: Placed[GroupSpec], inventory: Inventory, changes: Iterable[Change]) -> Iterator[Problem]:
     active = inventory.active.get(group.item.name)
     if active is None:
         return
-    finish = f"deployment {active} of this group is not over; finish it first"
+    finish = said("deployment %(active)s of this group is not over; finish it first", active=active)
     for change in changes:
         if change.kind == "group" and change.name == group.item.name and change.do is Do.UPDATE:
             for name in sorted(set(change.values) - _MAY_CHANGE_DURING_A_RELEASE):
-                yield _wrong(f"{group.path}.{name}", change.values[name], f"it cannot change now: {finish}")
+                yield _wrong(
+                    f"{group.path}.{name}", change.values[name], said("it cannot change now: %(finish)s", finish=finish)
+                )
         if change.place and change.place.group == group.item.name and change.do is Do.DELETE:
-            yield _wrong(f"{group.path}.instances", change.name, f"it cannot be removed now: {finish}")
+            yield _wrong(
+                f"{group.path}.instances", change.name, said("it cannot be removed now: %(finish)s", finish=finish)
+            )
 
 
 def _moved_servers(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> Iterator[Problem]:
@@ -91,8 +100,16 @@ def _moved_servers(spec: Spec, inventory: Inventory, changes: Iterable[Change]) 
             continue
         busy = {place.group for place in inventory.instances if place.server == change.name} & set(inventory.active)
         for group in sorted(busy):
-            finish = f"deployment {inventory.active[group]} of group {group} is not over; finish it first"
-            yield _wrong(f"{paths[change.name]}.address", change.values["address"], f"it cannot change now: {finish}")
+            finish = said(
+                "deployment %(active)s of group %(group)s is not over; finish it first",
+                active=inventory.active[group],
+                group=group,
+            )
+            yield _wrong(
+                f"{paths[change.name]}.address",
+                change.values["address"],
+                said("it cannot change now: %(finish)s", finish=finish),
+            )
 
 
 def _taken(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> Iterator[Problem]:
@@ -102,17 +119,23 @@ def _taken(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> Itera
         listed = places(group.item)
         for place, count in Counter(listed).items():
             if count > 1:
-                yield _wrong(f"{group.path}.instances", place.name, "it is listed twice")
+                yield _wrong(f"{group.path}.instances", place.name, said("it is listed twice"))
         wanted |= dict.fromkeys(listed, f"{group.path}.instances")
     gone = {change.place for change in changes if change.do is Do.DELETE}
     standing = [place for place in inventory.instances if place not in gone and place not in wanted]
     facts = _Facts(spec, inventory)
     owners: dict[Any, Place] = {}
     for place in [*standing, *wanted]:
-        for what, key in (("port", facts.socket(place)), ("deploy path", facts.directory(place))):
+        for what, key in ((said("port"), facts.socket(place)), (said("deploy path"), facts.directory(place))):
             owner = owners.setdefault(key, place)
             if owner is not place and place in wanted:
-                yield _wrong(wanted[place], place.name, f"its {what} {key[-1]} belongs to {owner.name} already")
+                yield _wrong(
+                    wanted[place],
+                    place.name,
+                    said(
+                        "its %(what)s %(place)s belongs to %(name)s already", what=what, place=key[-1], name=owner.name
+                    ),
+                )
 
 
 class _Facts:
@@ -136,10 +159,24 @@ class _Facts:
         return "directory", machine, path.format(**values).rstrip("/")
 
 
-def _wrong(path: str, value: object, message: str) -> Problem:
-    return Problem(path=path, value=value, message=f"{path} is {value!r}: {message}")
+def _wrong(path: str, value: object, message: Said) -> Problem:
+    return Problem(
+        path=path,
+        value=value,
+        message=said("%(path)s is %(value)s: %(message)s", path=path, value=repr(value), message=message),
+    )
 
 
 def _unknown(path: str, value: object, what: str, known: Collection[str]) -> Problem:
-    hint = did_you_mean(value, known) or "; there is none"
-    return Problem(path=path, value=value, message=f"{path} is {value!r}, and there is no such {what}{hint}")
+    hint = did_you_mean(value, known) or said("; there is none")
+    return Problem(
+        path=path,
+        value=value,
+        message=said(
+            "%(path)s is %(value)s, and there is no such %(what)s%(hint)s",
+            path=path,
+            value=repr(value),
+            what=what,
+            hint=hint,
+        ),
+    )

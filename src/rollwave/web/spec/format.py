@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from rollwave.domain.said import said
 from rollwave.notify.config import KINDS
 from rollwave.ports.notifier import Topic
 from rollwave.web.fields import AppName, Flag, Input, Port, Settings, like, one_of, whole
@@ -16,19 +17,22 @@ Item = TypeVar("Item", bound=Input)
 PLACEHOLDERS: Final = ("server", "port", "app", "group")
 """What a deploy path may name in braces."""
 
-Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits and . _ -, at most 63")]
-ServerName = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "letters, digits and . _ -, at most 100")]
-Address = Annotated[str, like(r"[A-Za-z0-9:._-]{1,255}", "a host name or an IP address")]
-UrlPath = Annotated[str, like(r"/[!-~]{0,199}", "a path that begins with /, at most 200 characters")]
-Word = Annotated[str, like(r"[^\s\0]{1,63}", "a name without spaces, at most 63 characters")]
-PoolName = Annotated[str, like(r"[^\s\0]{1,200}", "a name without spaces, at most 200 characters")]
-Argument = Annotated[str, like(r"(?s)[^\0]{1,1000}", "a text, at most 1000 characters")]
-Text = Annotated[str, like(r"(?s).{0,2000}", "a text, at most 2000 characters")]
+Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", said("letters, digits and . _ -, at most 63"))]
+ServerName = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", said("letters, digits and . _ -, at most 100"))]
+Address = Annotated[str, like(r"[A-Za-z0-9:._-]{1,255}", said("a host name or an IP address"))]
+UrlPath = Annotated[str, like(r"/[!-~]{0,199}", said("a path that begins with /, at most 200 characters"))]
+Word = Annotated[str, like(r"[^\s\0]{1,63}", said("a name without spaces, at most 63 characters"))]
+PoolName = Annotated[str, like(r"[^\s\0]{1,200}", said("a name without spaces, at most 200 characters"))]
+Argument = Annotated[str, like(r"(?s)[^\0]{1,1000}", said("a text, at most 1000 characters"))]
+Text = Annotated[str, like(r"(?s).{0,2000}", said("a text, at most 2000 characters"))]
 DeployPath = Annotated[
     str,
     like(
         rf"/(?:[^{{}}\0]|\{{(?:{'|'.join(PLACEHOLDERS)})\}}){{1,499}}",
-        f"an absolute path; {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)} are filled in, no other braces",
+        said(
+            "an absolute path; %(names)s are filled in, no other braces",
+            names=", ".join(f"{{{name}}}" for name in PLACEHOLDERS),
+        ),
     ),
 ]
 
@@ -90,7 +94,7 @@ class SubscriptionSpec(Input):
     """A subscription of a team."""
 
     name: Name
-    channel: Annotated[str, like("|".join(KINDS), f"one of {', '.join(KINDS)}")]
+    channel: Annotated[str, like("|".join(KINDS), said("one of %(values)s", values=", ".join(KINDS)))]
     settings: dict[str, Any] | None = None
     """None leaves them as they are."""
     language: Annotated[Language, one_of(Language)] = Language.ENGLISH
@@ -138,10 +142,16 @@ _SECTIONS: Final[dict[str, type[Input]]] = {
 def parse(document: Any) -> tuple[Spec, list[Problem]]:
     """Return what a document says, and everything that is wrong with its form."""
     if not isinstance(document, dict):
-        problem = Problem(path="", value=document, message=f"a spec is a mapping with {', '.join(_SECTIONS)}")
+        problem = Problem(
+            path="", value=document, message=said("a spec is a mapping with %(keys)s", keys=", ".join(_SECTIONS))
+        )
         return Spec(apps=(), servers=(), groups=(), subscriptions=(), mentioned={}), [problem]
     problems = [
-        Problem(path=str(key), value=None, message=f"{key} is not a known key{did_you_mean(key, _SECTIONS)}")
+        Problem(
+            path=str(key),
+            value=None,
+            message=said("%(name)s is not a known key%(hint)s", name=key, hint=did_you_mean(key, _SECTIONS)),
+        )
         for key in document
         if key not in _SECTIONS
     ]
@@ -151,7 +161,9 @@ def parse(document: Any) -> tuple[Spec, list[Problem]]:
         # A section without anything under it is null in YAML.
         items = [] if document.get(section) is None else document[section]
         if not isinstance(items, list):
-            problems.append(Problem(path=section, value=items, message=f"{section} is not a list"))
+            problems.append(
+                Problem(path=section, value=items, message=said("%(section)s is not a list", section=section))
+            )
             items = []
         read[section], found = _read(section, kind, items)
         problems += found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rollwave.notify.config import from_sealed, read_config
+from rollwave.domain.said import Said, said
+from rollwave.notify.config import from_sealed, read_config, reason_of
 from rollwave.store.sealing import unseal
 from rollwave.web import subscriptions
 from rollwave.web.problems import Problem
@@ -33,15 +34,19 @@ def check(spec: Spec, inventory: Inventory) -> Iterator[Problem]:
     for one in spec.subscriptions:
         item, path, row = one.item, one.path, inventory.subscriptions.get(one.item.name)
         if not item.topics:
-            yield _problem(f"{path}.topics", [], "it names no topic")
+            yield _problem(f"{path}.topics", [], said("it names no topic"))
         if row is not None and row.person:
-            yield _problem(f"{path}.name", item.name, f"this is {row.person}'s own subscription; take another name")
-        known = {"groups": {*inventory.groups, *spec.mentioned["groups"]}}
-        known["apps"] = {*inventory.apps, *spec.mentioned["apps"]}
-        for field, names in known.items():
+            yield _problem(
+                f"{path}.name",
+                item.name,
+                said("this is %(person)s's own subscription; take another name", person=row.person),
+            )
+        known = {"groups": (said("group"), {*inventory.groups, *spec.mentioned["groups"]})}
+        known["apps"] = said("app"), {*inventory.apps, *spec.mentioned["apps"]}
+        for field, (what, names) in known.items():
             for index, name in enumerate(getattr(item, field)):
                 if name not in names:
-                    yield _problem(f"{path}.{field}[{index}]", name, f"there is no such {field[:-1]}")
+                    yield _problem(f"{path}.{field}[{index}]", name, said("there is no such %(what)s", what=what))
         yield from _settings(one, row)
 
 
@@ -113,17 +118,29 @@ def _settings(one: Placed[SubscriptionSpec], row: Subscription | None) -> Iterat
     settings = _settings_of(item, row)
     if settings is None:
         if row is None or row.channel != item.channel:
-            yield Problem(path=path, value=None, message=f"{path} is missing: how to reach {item.channel}")
+            yield Problem(
+                path=path,
+                value=None,
+                message=said("%(path)s is missing: how to reach %(channel)s", path=path, channel=item.channel),
+            )
         return
     if item.channel == "webhook" and not settings.get("secret"):
         # The API makes one and shows it once; whoever applies a file would never see it.
-        yield Problem(path=path, value=None, message=f"{path} names no secret; expected whsec_ and base64 of 32 bytes")
+        yield Problem(
+            path=path,
+            value=None,
+            message=said("%(path)s names no secret; expected whsec_ and base64 of 32 bytes", path=path),
+        )
         return
     try:
         read_config(item.channel, settings)
     except ValueError as error:
-        yield Problem(path=path, value=None, message=f"{path}: {error}")
+        yield Problem(path=path, value=None, message=said("%(path)s: %(error)s", path=path, error=reason_of(error)))
 
 
-def _problem(path: str, value: object, message: str) -> Problem:
-    return Problem(path=path, value=value, message=f"{path} is {value!r}: {message}")
+def _problem(path: str, value: object, message: Said) -> Problem:
+    return Problem(
+        path=path,
+        value=value,
+        message=said("%(path)s is %(value)s: %(message)s", path=path, value=repr(value), message=message),
+    )

@@ -87,10 +87,12 @@ class ReleasePage extends HTMLElement {
     /** @param {string} state */
     #onState(state) {
         const live = document.getElementById("live");
+        const said = live?.dataset[state] ?? "";
 
-        if (live && live.dataset.state !== state) {
+        // A screen reader repeats what is written, even where it is the same. The page begins "off", saying "Connecting".
+        if (live && live.textContent !== said) {
             live.dataset.state = state;
-            live.textContent = live.dataset[state] ?? "";
+            live.textContent = said;
         }
         if (state === "over" && !("over" in this.dataset)) {
             this.dataset.over = "";
