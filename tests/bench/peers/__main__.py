@@ -43,7 +43,8 @@ def the_limit(hosts: int) -> dict[str, Any]:
     with _fleet(hosts) as fleet:
         limit.script(fleet, "1.0", fleet.publish("1.0"))
         script_s = limit.script(fleet, "1.1", fleet.publish("1.1"))
-    return {"seconds": round(driver_s, 2), "script_s": round(script_s, 2)}
+        way_s = limit.way(fleet, fleet.files / "1.1.tar")
+    return {"seconds": round(driver_s, 2), "script_s": round(script_s, 2), "way_s": round(way_s, 2)}
 
 
 def rollwave_ssh(hosts: int) -> dict[str, Any]:
@@ -145,6 +146,7 @@ def summary(hosts: int, told: dict[str, Any]) -> dict[str, Any]:
     more |= {f"{name}_command_s": one["command_s"] for name, one in told.items() if "command_s" in one}
     if "limit" in told:
         more["limit_script_s"] = told["limit"]["script_s"]
+        more["limit_way_s"] = told["limit"]["way_s"]
     more |= {f"{name}_rollback_s": one["rollback"]["seconds"] for name, one in told.items() if "rollback" in one}
     for name, one in told.items():
         if "prestaged" in one:
