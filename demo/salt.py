@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,7 +28,7 @@ from demo.processes import LabError, Program, free_ports, processes_of, until, u
 from rollwave.host import salt_module_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 BIN: Final = Path(__file__).resolve().parents[1] / ".venv-salt" / "bin"
 """Where ``./dev test`` puts Salt's programs."""
@@ -111,7 +113,7 @@ class SaltLab:
 
     def restart_master(self) -> None:
         """Start the master again; return once it listens. Its minions find it by themselves, within seconds."""
-        self.master.start()
+        self._restart(self.master, "master")
         self._until_listens(self.master, self._return_port)
 
     def restart_api(self) -> None:
@@ -123,8 +125,35 @@ class SaltLab:
         """Start one that was killed; return once it hears the master."""
         log = self._log(name)
         log.write_text("", encoding="utf-8")
-        self.minions[name].start()
+        self._restart(self.minions[name], name)
         self._until_ready(name)
+
+    @contextmanager
+    def strange_key(self, name: str) -> Iterator[None]:
+        """Let a minion that does not run have a key that its master has never seen, as long as the block lasts."""
+        keys, aside = self.folder / name / "keys", self.folder / name / "keys.own"
+        keys.rename(aside)
+        keys.mkdir()
+        _make_keys(keys, "minion")
+        (keys / "minion_master.pub").write_bytes((aside / "minion_master.pub").read_bytes())
+        try:
+            yield
+        finally:
+            shutil.rmtree(keys)
+            aside.rename(keys)
+
+    def start_rejected(self, name: str) -> None:
+        """Start a minion; return once the master has turned it away, and put what it showed aside."""
+        self._restart(self.minions[name], name)
+        denied = self.folder / "master" / "keys" / "minions_denied" / name
+        until(denied.exists, what=f"the rejection of minion {name} ({self._log(name)})", timeout_s=60)
+        denied.unlink()
+
+    def _restart(self, program: Program, home: str) -> None:
+        # One that was killed may be a zombie for a while, by its number, and Salt takes that for itself at work.
+        for name in ("pid", "process_responsibility_pid"):
+            (self.folder / home / name).unlink(missing_ok=True)
+        program.start()
 
     def until_up(self) -> None:
         """Wait until the API answers and every minion that runs hears the master."""

@@ -2347,7 +2347,11 @@ def detach(task: Callable[[], Report], log_path: str) -> int:
         exit_code = EXIT_BUG
         try:
             os.setsid()
+            parent = os.getpid()
             if os.fork() == 0:
+                # Whoever ends the carrier and all below it must not find us there, once the journal says that we began.
+                while os.getppid() == parent:
+                    time.sleep(0.001)
                 os.close(reader)
                 redirect_output(log_path)
                 send_reply(writer, task())

@@ -289,6 +289,22 @@ async def test_a_minion_that_the_master_does_not_know_is_unreachable_at_once(wor
     assert caught.value.code == "host.unreachable"
 
 
+async def test_a_minion_with_a_strange_key_is_told_nothing(world: SaltWorld) -> None:
+    """Whoever shows another key under an accepted name is turned away by the master, and unreachable for us."""
+    host = await installed(world)
+    world.lab.minions[host.server].kill()
+    with world.lab.strange_key(host.server):
+        world.lab.start_rejected(host.server)
+
+        with pytest.raises(HostUnreachableError) as caught:
+            await world.run(Order(host=host, verb=HostVerb.VERIFY))
+
+        world.lab.minions[host.server].kill()
+    assert caught.value.facts["server"] == host.server
+    world.bring_back(host)
+    assert (await world.status(Order(host=host, verb=HostVerb.VERIFY))).state is HostState.ABSENT
+
+
 async def test_a_minion_that_dies_in_mid_stage_is_unreachable_in_seconds_and_its_verb_goes_on(
     world: SaltWorld,
 ) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import select
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -12,6 +16,8 @@ from rollwave.host import driver
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 versions = st.lists(st.integers(0, 30).map(str), unique=True, max_size=15)
 
@@ -118,3 +124,26 @@ def test_notes_are_few_and_short(texts: list[str]) -> None:
     for line, text in zip(notes.lines, texts, strict=False):
         whole = " ".join(text.split())
         assert line["text"] == whole or (line["text"].endswith("...") and whole.startswith(line["text"][:-3]))
+
+
+def test_a_worker_begins_when_nobody_has_it_below_them_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends the carrier with all that descends from it ends no verb, however slowly what forked it dies."""
+    dying_r, dying_w = os.pipe()
+    leave = os._exit
+
+    def leave_slowly(code: int) -> None:
+        # As long as the worker might need to begin; it is not to, so nothing is ever heard.
+        select.select([dying_r], [], [], 0.2)
+        leave(code)
+
+    monkeypatch.setattr(os, "_exit", leave_slowly)
+
+    def parent() -> dict[str, object]:
+        os.write(dying_w, b".")
+        return {"parent": os.getppid(), "session": os.getsid(0)}
+
+    reply = json.loads(driver.read_reply(driver.detach(parent, str(tmp_path / "log")), math.inf))
+
+    assert reply["parent"] != reply["session"]  # whoever forked it had begun the session
