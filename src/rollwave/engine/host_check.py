@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from rollwave.domain.said import said
 from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Member
 from rollwave.ports.executor import (
     ChecksHosts,
@@ -66,30 +67,40 @@ class HostCheck:
     async def _of_server(self, candidate: Candidate) -> tuple[Finding, ...]:
         executor = self._executors[candidate.executor]
         if not isinstance(executor, ChecksHosts):
-            message = f"executor {candidate.executor!r} cannot have a server look at itself"
+            message = said("executor %(name)s cannot have a server look at itself", name=candidate.executor)
             return (Finding(name="reach", verdict=Verdict.NOTE, message=message),)
         asked_at = self._clock.now().timestamp()
         try:
             answer = await executor.check(candidate.question)
         except HostUnreachableError as error:
-            return (Finding(name="reach", verdict=Verdict.MISSING, message=f"unreachable: {error.message}"),)
+            return (
+                Finding(
+                    name="reach", verdict=Verdict.MISSING, message=said("unreachable: %(reason)s", reason=error.message)
+                ),
+            )
         except HostUnknownError as error:
             return (Finding(name="reach", verdict=Verdict.MISSING, message=error.message),)
         heard_at = self._clock.now().timestamp()
-        message = f"answers through {candidate.executor} in {heard_at - asked_at:.1f} s"
+        took_s = f"{heard_at - asked_at:.1f}"
+        message = said("answers through %(executor)s in %(took)s s", executor=candidate.executor, took=took_s)
         reached = Finding(name="reach", verdict=Verdict.OK, message=message)
         return (reached, _clock(answer.now, asked_at=asked_at, heard_at=heard_at), *answer.findings)
 
     async def _of_balancer(self, candidate: Candidate) -> Finding:
         if not candidate.balancer:
-            return Finding(name="balancer", verdict=Verdict.NOTE, message="the group has none")
+            return Finding(name="balancer", verdict=Verdict.NOTE, message=said("the group has none"))
         host = candidate.question.host
         member = Member(pool=candidate.pool, name=host.instance, address=host.address, port=host.port)
         try:
             traffic = (await self._balancers[candidate.balancer].read([member]))[member.name]
         except (BalancerPoolError, BalancerUnknownError) as error:
             return Finding(name="balancer", verdict=Verdict.MISSING, message=error.message)
-        message = f"{candidate.balancer} has it in pool {candidate.pool}: {traffic.value}"
+        message = said(
+            "%(balancer)s has it in pool %(pool)s: %(traffic)s",
+            balancer=candidate.balancer,
+            pool=candidate.pool,
+            traffic=traffic.value,
+        )
         return Finding(name="balancer", verdict=Verdict.OK, message=message)
 
 
@@ -97,7 +108,12 @@ def _clock(now: float, *, asked_at: float, heard_at: float) -> Finding:
     # It was read at some moment between question and answer: only what lies outside of that is certain.
     skew_s = min(now - asked_at, 0.0) or max(now - heard_at, 0.0)
     if abs(skew_s) <= MAX_SKEW_S:
-        return Finding(name="clock", verdict=Verdict.OK, message=f"within {MAX_SKEW_S:g} s of ours")
-    way = "ahead of" if skew_s > 0 else "behind"
-    message = f"{abs(skew_s):.1f} s {way} ours; commands have deadlines: keep it in step (NTP)"
+        return Finding(
+            name="clock", verdict=Verdict.OK, message=said("within %(limit)s s of ours", limit=f"{MAX_SKEW_S:g}")
+        )
+    off_s = f"{abs(skew_s):.1f}"
+    if skew_s > 0:
+        message = said("%(off)s s ahead of ours; commands have deadlines: keep it in step (NTP)", off=off_s)
+    else:
+        message = said("%(off)s s behind ours; commands have deadlines: keep it in step (NTP)", off=off_s)
     return Finding(name="clock", verdict=Verdict.MISSING, message=message)

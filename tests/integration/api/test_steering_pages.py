@@ -80,6 +80,22 @@ def test_some_of_the_failed_run_again_and_no_other(shop, braked, dialog):
     assert [one["instance"] for one in again if one["attempt"] > 1] == failed[:1]
 
 
+def test_a_limit_is_said_in_figures_as_it_is_typed_and_kept_where_it_is_refused(shop, dialog):
+    """Each percent means a number of targets; what is no raise is told with what was typed."""
+    shop.release("1.0")
+    deployment = shop.deploy("broken", config={"canary_count": 0, "max_unavailable_percent": 25})["id"]
+    shop.api.until(f"/deployments/{deployment}", lambda seen: seen["brake"] and seen["counts"]["in_flight"] == 0)
+
+    assert "Then 26 %: 1 of 4." in dialog(deployment, "raise_limit")
+    assert "Then 50 %: 2 of 4." in dialog(deployment, "raise_limit", max_unavailable_percent=50)
+    assert "Then" not in dialog(deployment, "raise_limit", max_unavailable_percent=90)
+    refused = dialog(deployment, "raise_limit", does=True, max_unavailable_percent=90)
+    assert "more than the current 25 and at most 50" in refused
+    assert 'value="90"' in refused
+    dialog(deployment, "raise_limit", does=True, max_unavailable_percent=50)
+    assert shop.api.get(f"/deployments/{deployment}")["config"]["max_unavailable_percent"] == 50
+
+
 def test_a_package_is_pushed_by_page_as_by_the_api(shop, signed_in, api):
     """What was signed elsewhere is checked as any push is; other apps and other files are refused."""
     upload = api.build(shop.name, "2.0")

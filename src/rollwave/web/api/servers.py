@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from django.db.models import Count
 from django.http import HttpRequest
 from ninja import Body, Router
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from rollwave.domain.errors import NotFoundError
 from rollwave.ports.executor import Verdict
@@ -44,7 +44,7 @@ class FindingOut(Output):
 
     name: str
     verdict: Verdict = Field(description="note: it need not be there yet, or nobody can tell.")
-    message: str
+    message: SkipValidation[str]  # as it is said, for the page
 
 
 class CheckOut(Output):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.translation import gettext as _
 
-from rollwave.domain.actions import retryable
+from rollwave.domain.actions import HIGHEST_PERCENT, retryable
 from rollwave.domain.commands import Action
 from rollwave.store.models import Package
 from rollwave.web.commands import cause_of
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
     from rollwave.domain.model import State
+
+PERCENT: Final = "max_unavailable_percent"
+"""What the field of a new limit is called."""
 
 _NAMED: Final = 200
 """Most failed targets that are listed one by one; for more there are their causes."""
@@ -43,7 +46,27 @@ def offered(state: State, action: Action, sent: QueryDict) -> dict[str, Any]:
             "chosen": names,
             "unlisted": len(failed) - len(listed),
         }
+    if action is Action.RAISE_LIMIT:
+        lowest = _lowest(state)
+        return {"lowest": lowest, "highest": HIGHEST_PERCENT, "percent": sent.get(PERCENT, lowest)}
     return {}
+
+
+def percent_of(sent: QueryDict) -> int | None:
+    """Return the limit that a form names; None for none that is a number."""
+    text = sent.get(PERCENT, "").strip()
+    return int(text) if text.isdecimal() else None
+
+
+def limit_of(state: State, sent: QueryDict) -> int | None:
+    """Return the limit that a form asks for, the next one where it names none; None for what is no raise."""
+    lowest, asked = _lowest(state), percent_of(sent)
+    asked = lowest if asked is None else asked
+    return asked if lowest <= asked <= HIGHEST_PERCENT else None
+
+
+def _lowest(state: State) -> int:
+    return state.deployment.config.max_unavailable_percent + 1
 
 
 def said(

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from msgspec import Struct
 
-from rollwave.domain.actions import FAILED_PHASES, HIGHEST_PERCENT, open_actions, retryable, why_not
+from rollwave.domain.actions import FAILED_PHASES, open_actions, retryable, why_not
 from rollwave.domain.commands import Action
 from rollwave.domain.errors import RollwaveError
 from rollwave.web import commands
@@ -144,7 +144,6 @@ def _act(request: HttpRequest, deployment_id: int, verb: str) -> HttpResponse:
 def _command(request: HttpRequest, state: State, verb: str) -> Command:
     cause = request.POST.get("cause", "")
     version, names = choices.chosen(request.POST)
-    percent = request.POST.get("max_unavailable_percent", "")
     return commands.build(
         verb,
         state,
@@ -152,7 +151,7 @@ def _command(request: HttpRequest, state: State, verb: str) -> Command:
         reason=request.POST.get("reason", "").strip(),
         targets=names or None,
         cause=cause or None,
-        max_unavailable_percent=int(percent) if percent.isdecimal() else None,
+        max_unavailable_percent=choices.percent_of(request.POST),
         version=version or None,
     )
 
@@ -162,10 +161,11 @@ def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -
     sent = request.POST or request.GET
     cause = sent.get("cause", "")
     version, names = choices.chosen(sent)
+    percent = choices.limit_of(state, sent) if action is Action.RAISE_LIMIT else None
     context: dict[str, Any] = {
         "id": state.deployment.id,
         "verb": verb,
-        "said": choices.said(state, action, version=version, names=names, cause=cause),
+        "said": choices.said(state, action, version=version, names=names, cause=cause, percent=percent),
         "group": state.deployment.group,
         "cause": cause,
         "reason": sent.get("reason", ""),
@@ -173,8 +173,6 @@ def _dialog(request: HttpRequest, state: State, verb: str, *, wrong: str = "") -
         "wrong": wrong,
         **choices.offered(state, action, sent),
     }
-    if action is Action.RAISE_LIMIT:
-        context |= {"percent": state.deployment.config.max_unavailable_percent + 1, "highest": HIGHEST_PERCENT}
     return render(request, "portal/release/dialog.html", context)
 
 

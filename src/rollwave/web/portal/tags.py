@@ -10,6 +10,7 @@ from django.utils.html import format_html, format_html_join
 
 from rollwave.web.portal.words import (
     CHANGES,
+    FINDINGS,
     FLAGS,
     KINDS,
     NOTHING,
@@ -39,6 +40,12 @@ register.filter("spoken", spoken)
 def get(values: Mapping[str, Any], name: str) -> Any:
     """Return what a mapping has under *name*."""
     return values.get(name)
+
+
+@register.filter
+def finding(name: str) -> Any:
+    """Return what is looked at on a server, as a person calls it."""
+    return FINDINGS.get(name, name)
 
 
 @register.filter

@@ -44,6 +44,19 @@ FLAGS: Final[Mapping[str, tuple[Any, str]]] = {
 }
 """Why an instance is not in traffic, or does not take part."""
 
+FINDINGS: Final[Mapping[str, Any]] = {
+    "reach": later("reach"),
+    "clock": later("clock"),
+    "directory": later("directory"),
+    "disk": later("disk"),
+    "start": later("start command"),
+    "stop": later("stop command"),
+    "program": later("program"),
+    "health": later("health page"),
+    "balancer": later("balancer"),
+}
+"""What is looked at on a server before a release; a program goes by its own name."""
+
 SETTING_LABELS: Final[Mapping[str, Any]] = {
     "max_unavailable_percent": later("Largest share out of traffic, %"),
     "canary_count": later("Canary targets"),
