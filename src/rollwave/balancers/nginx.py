@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 TEST: Final = ("nginx", "-t")
 RELOAD: Final = ("nginx", "-s", "reload")
 
+_REAP_S: Final = 1.0
+"""How long the end of a command that was killed is waited for, in seconds."""
+
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class _Change:
@@ -325,8 +328,11 @@ class NginxBalancer:
                     said = (await process.communicate())[0].decode(errors="replace").strip()
             finally:
                 if process.returncode is None:
-                    with suppress(ProcessLookupError, PermissionError):
+                    with suppress(ProcessLookupError, PermissionError, TimeoutError):
                         process.kill()
+                        # Somebody has to take note of its end, and whoever was cancelled may be the last one here.
+                        async with asyncio.timeout(_REAP_S):
+                            await process.wait()
         except TimeoutError as error:
             message = f"{name} failed: no end within {self._load_timeout_s:g} s"
             raise BalancerUnknownError(message, command=name) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -230,6 +231,25 @@ async def test_what_could_end_a_directive_is_refused(tmp_path: Path) -> None:
             await balancer.mark_up(evil)
         with pytest.raises(BalancerPoolError, match="expected letters"):
             await balancer.mark_up(replace(MEMBERS[0], pool="../web"))
+
+
+async def test_a_command_that_is_given_up_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, and its end taken note of, when whoever waited for it goes on: nothing is left to a loop that may end."""
+    started, begin = [], asyncio.create_subprocess_exec
+
+    async def begin_and_tell(*words: str, **settings: Any) -> asyncio.subprocess.Process:
+        started.append(await begin(*words, **settings))
+        return started[-1]
+
+    async with nginx(MEMBERS[:1], tmp_path) as (_, balancer, _):
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", begin_and_tell)
+        given_up = asyncio.create_task(balancer._run(("sleep", "600")))
+        await eventually(lambda: bool(started))
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+
+        assert started[0].returncode == -signal.SIGKILL
 
 
 async def test_a_cancelled_change_is_whole_or_nothing(tmp_path: Path) -> None:
