@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from rollwave.domain.said import said
-from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Member
+from rollwave.ports.balancer import BalancerPoolError, BalancerUnknownError, Member, Traffic
 from rollwave.ports.executor import (
     ChecksHosts,
     Finding,
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 MAX_SKEW_S: Final = 2.0
 """How far a server's clock may be off, in seconds: every command has a deadline, which the server judges."""
+
+
+_TRAFFIC: Final = {
+    Traffic.IN: said("in"),
+    Traffic.OUT: said("out"),
+    Traffic.DRAINING: said("draining"),
+    Traffic.SPLIT: said("split"),
+}
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -67,7 +75,7 @@ class HostCheck:
     async def _of_server(self, candidate: Candidate) -> tuple[Finding, ...]:
         executor = self._executors[candidate.executor]
         if not isinstance(executor, ChecksHosts):
-            message = said("executor %(name)s cannot have a server look at itself", name=candidate.executor)
+            message = said("executor %(name)s cannot have a server look at itself", name=repr(candidate.executor))
             return (Finding(name="reach", verdict=Verdict.NOTE, message=message),)
         asked_at = self._clock.now().timestamp()
         try:
@@ -95,12 +103,8 @@ class HostCheck:
             traffic = (await self._balancers[candidate.balancer].read([member]))[member.name]
         except (BalancerPoolError, BalancerUnknownError) as error:
             return Finding(name="balancer", verdict=Verdict.MISSING, message=error.message)
-        message = said(
-            "%(balancer)s has it in pool %(pool)s: %(traffic)s",
-            balancer=candidate.balancer,
-            pool=candidate.pool,
-            traffic=traffic.value,
-        )
+        place = {"balancer": candidate.balancer, "pool": candidate.pool}
+        message = said("%(balancer)s has it in pool %(pool)s: %(traffic)s", **place, traffic=_TRAFFIC[traffic])
         return Finding(name="balancer", verdict=Verdict.OK, message=message)
 
 

@@ -154,7 +154,7 @@ class UnknownKeyError(RollwaveError):
                 "key %(key_id)s is not trusted here (trusted: %(trusted)s); sign with a trusted key, or have an "
                 "administrator add this one",
                 key_id=key_id,
-                trusted=", ".join(trusted) or "—",
+                trusted=", ".join(trusted) or said("none"),
             ),
             key_id=key_id,
             trusted=list(trusted),

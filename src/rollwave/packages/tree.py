@@ -83,7 +83,7 @@ class Limits:
         """
         limit = min(self.unpacked_size, max(self.ratio_free_size, packed_size * self.ratio))
         if unpacked_size > limit:
-            raise PackageTooLargeError(what="bytes", value=unpacked_size, limit=limit)
+            raise PackageTooLargeError(what=said("bytes"), value=unpacked_size, limit=limit)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -175,7 +175,7 @@ class Tree:
                 return
             if kind is not None:
                 raise UnsupportedEntryError(
-                    path=path, reason=said("%(parent)s above it is a %(kind)s", parent=repr(parent), kind=kind.value)
+                    path=path, reason=said("%(parent)s above it is no directory", parent=repr(parent))
                 )
             self._kinds[parent] = Kind.DIRECTORY
             self._implied.add(parent)
@@ -183,9 +183,9 @@ class Tree:
 
     def _check_limits(self) -> None:
         if self.unpacked_size > self.limits.unpacked_size:
-            raise PackageTooLargeError(what="bytes", value=self.unpacked_size, limit=self.limits.unpacked_size)
+            raise PackageTooLargeError(what=said("bytes"), value=self.unpacked_size, limit=self.limits.unpacked_size)
         if len(self._kinds) > self.limits.entries:
-            raise PackageTooLargeError(what="entries", value=len(self._kinds), limit=self.limits.entries)
+            raise PackageTooLargeError(what=said("entries"), value=len(self._kinds), limit=self.limits.entries)
 
 
 def entry_of_member(member: tarfile.TarInfo) -> Entry | None:

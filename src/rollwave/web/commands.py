@@ -202,7 +202,7 @@ def retried(state: State, names: Sequence[str] | None, cause: str | None) -> fro
     failed = [target for target in retryable(state) if cause is None or cause_of(target) == cause]
     if not failed and cause is not None:
         known = sorted({cause_of(target) for target in retryable(state)})
-        expected = said("a cause that targets failed for: %(names)s", names=", ".join(known) or "—")
+        expected = said("a cause that targets failed for: %(names)s", names=", ".join(known) or said("none"))
         raise InvalidValueError(field="cause", value=cause, expected=expected)
     instances = [state.fleet[target.instance_id] for target in failed]
     if names is None:
@@ -211,7 +211,9 @@ def retried(state: State, names: Sequence[str] | None, cause: str | None) -> fro
     for name in names:
         matching = {one.id for one in instances if _is_called(one, name)}
         if not matching:
-            expected = said("targets that failed: %(names)s", names=", ".join(one.name for one in instances) or "—")
+            expected = said(
+                "targets that failed: %(names)s", names=", ".join(one.name for one in instances) or said("none")
+            )
             raise InvalidValueError(field="targets", value=name, expected=expected)
         wanted |= matching
     return frozenset(wanted)

@@ -89,7 +89,7 @@ def problems_of(
     for detail in error.errors(include_url=False, include_context=True):
         location = detail["loc"]
         path = path_of((*prefix, *location[skip:]))
-        name = path or "the request"
+        name = path or said("the request")
         kind, value = detail["type"], None if detail["type"] in _NOTHING else detail["input"]
         if kind == "missing":
             message = said("%(name)s is missing", name=name)

@@ -77,10 +77,10 @@ class InvalidRequestError(RollwaveError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         first = problems[0]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(
-            f"{first.message}{more}", field=first.path or None, problems=[problem.to_json() for problem in problems]
-        )
+        message = first.message
+        if len(problems) > 1:
+            message = said("%(first)s (and %(count)s more)", first=message, count=len(problems) - 1)
+        super().__init__(message, field=first.path or None, problems=[problem.to_json() for problem in problems])
 
 
 class InvalidSpecError(InvalidRequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext
@@ -29,6 +30,8 @@ def shown(fact: object) -> object:
         return name_of(fact, language_shown())
     if isinstance(fact, Brake):
         return brake_reason(fact, language_shown())
+    if isinstance(fact, Enum):
+        return fact.value
     if isinstance(fact, list | tuple):
         return _listed(fact)
     return spoken(fact) if isinstance(fact, str) else fact

@@ -20,7 +20,8 @@ from rollwave.store.models import App, Group, Subscription
 from rollwave.store.sealing import SealBrokenError, seal, unseal
 from rollwave.web.access import EVERY, Permission, Place, Principal, check, may
 from rollwave.web.context import services
-from rollwave.web.refusals import ForbiddenError
+from rollwave.web.problems import Problem
+from rollwave.web.refusals import ForbiddenError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ def put(principal: Principal, name: str, wanted: Wanted) -> tuple[Subscription, 
         It, and the secret of a new webhook that came without one; else nothing. Nobody can read that again.
 
     Raises:
-        InvalidValueError: If something cannot be used; names the field.
+        InvalidValueError, InvalidRequestError: If something cannot be used; names the field.
         ForbiddenError: If *principal* may not read what it tells, or a team's is not theirs to manage.
     """
     _check_names(wanted)
@@ -230,7 +231,8 @@ def _set_channel(row: Subscription, wanted: Wanted, *, is_new: bool) -> str:
         config = read_config(wanted.channel, given)
     except ValueError as error:
         # Not the value: what is wrong with it may be a secret that was put into another field.
-        raise InvalidValueError(field="settings", value=sorted(given), expected=reason_of(error)) from error
+        message = said("%(path)s: %(error)s", path="settings", error=reason_of(error))
+        raise InvalidRequestError([Problem(path="settings", value=sorted(given), message=message)]) from error
     row.channel, row.address = wanted.channel, config.address[:300]
     row.sealed = seal(sealed_form(config))
     return made

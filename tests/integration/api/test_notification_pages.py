@@ -47,6 +47,15 @@ def test_what_cannot_be_used_is_told_beside_its_field(signed_in, change, said):
     assert said in html.unescape(answer)
 
 
+def test_what_is_wrong_with_a_channel_is_said_in_the_language_of_the_page(signed_in):
+    """As what it is, and not as what would be right."""
+    browser = signed_in("admin")
+    browser.http.headers["Accept-Language"] = "zh"
+    answer = html.unescape(browser.submit("/notifications", **{"name": "wrong", **FORM, "address": "ftp://x/"}))
+
+    assert "settings：url 应为 https://HOST/..." in answer
+
+
 def test_everybody_has_their_own_and_sees_no_others(signed_in):
     """A viewer may be told what they may see; a team's is for whoever manages it."""
     viewer, other = signed_in("viewer"), signed_in("viewer")

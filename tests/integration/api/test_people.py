@@ -303,6 +303,8 @@ def test_the_audit_log_is_looked_through_on_a_page(browser, make_user):
     assert "was changed, dropped or inserted" in browser.get("/audit/verification")
     assert "SEQ:CODE" in browser.get("/audit/verification?head=nonsense", 422)
     assert "entries" in browser.get("/audit/verification?head=999999:ab")
+    browser.http.headers["Accept-Language"] = "zh"
+    assert "缺少第" in browser.get("/audit/verification?head=999999:ab")
 
 
 def _maker(api: Api, *roles: str, by: str | None = None) -> tuple[str, str]:

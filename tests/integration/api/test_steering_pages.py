@@ -88,7 +88,8 @@ def test_a_limit_is_said_in_figures_as_it_is_typed_and_kept_where_it_is_refused(
 
     assert "Then 26 %: 1 of 4." in dialog(deployment, "raise_limit")
     assert "Then 50 %: 2 of 4." in dialog(deployment, "raise_limit", max_unavailable_percent=50)
-    assert "Then" not in dialog(deployment, "raise_limit", max_unavailable_percent=90)
+    for wrong in (90, "30.5", "9" * 5_000):
+        assert "Then" not in dialog(deployment, "raise_limit", max_unavailable_percent=wrong)
     refused = dialog(deployment, "raise_limit", does=True, max_unavailable_percent=90)
     assert "more than the current 25 and at most 50" in refused
     assert 'value="90"' in refused

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from rollwave.domain import facts
 from rollwave.domain.errors import InvalidValueError
@@ -57,7 +57,7 @@ class FlawOut(Output):
     """Something that is wrong with the chain."""
 
     seq: int
-    what: str
+    what: SkipValidation[str]  # as it is said, for the page
 
 
 class VerdictOut(Output):

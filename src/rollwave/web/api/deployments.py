@@ -14,6 +14,7 @@ from rollwave.domain.actions import open_actions
 from rollwave.domain.budget import budget_of
 from rollwave.domain.commands import Approve
 from rollwave.domain.model import Kind, Standing, State, Target
+from rollwave.domain.said import said
 from rollwave.domain.status import Status, summarize
 from rollwave.store.models import FINAL_PHASES, Deployment
 from rollwave.web import commands
@@ -135,7 +136,9 @@ _SOMETHING = {"type": "string", "pattern": r"\S"}
 class Approval(Input):
     """Why it may go ahead."""
 
-    reason: Annotated[str, Rule("why it may go ahead", lambda said: isinstance(said, str) and said.strip(), _SOMETHING)]
+    reason: Annotated[
+        str, Rule(said("why it may go ahead"), lambda why: isinstance(why, str) and why.strip(), _SOMETHING)
+    ]
 
 
 class ActionIn(Input):

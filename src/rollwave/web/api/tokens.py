@@ -24,7 +24,7 @@ router = Router(tags=["people"])
 
 Name = Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", said("letters, digits and . _ @ -, at most 100"))]
 RoleText = Annotated[
-    str, like(access.TEXT_PATTERN, "ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT; viewer, operator, approver or admin")
+    str, like(access.TEXT_PATTERN, said("ROLE, ROLE:APP or ROLE:APP/ENVIRONMENT; viewer, operator, approver or admin"))
 ]
 
 

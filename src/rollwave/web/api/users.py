@@ -8,6 +8,7 @@ from ninja import Router, Status
 from pydantic import Field
 
 from rollwave.domain.errors import InvalidValueError, NotFoundError
+from rollwave.domain.said import said
 from rollwave.web import access
 from rollwave.web.access import Permission, everywhere, principal_of
 from rollwave.web.api.auth import needs
@@ -23,8 +24,10 @@ from rollwave.web.refusals import LastManagerError, NameTakenError, UserExistsEr
 router = Router(tags=["people"])
 me_router = Router(tags=["people"])
 
-FullName = Annotated[str, like(r"[^\0\r\n]{0,200}", "a name of at most 200 characters")]
-Email = Annotated[str, like(r"|[^@\s\0]{1,64}@[^@\s\0]{1,180}", "an address such as maria@example.com, or nothing")]
+FullName = Annotated[str, like(r"[^\0\r\n]{0,200}", said("a name of at most 200 characters"))]
+Email = Annotated[
+    str, like(r"|[^@\s\0]{1,64}@[^@\s\0]{1,180}", said("an address such as maria@example.com, or nothing"))
+]
 
 
 class UserOut(Output):

@@ -12,6 +12,7 @@ from rollwave.store.models import Package
 from rollwave.web.commands import cause_of
 from rollwave.web.context import services
 from rollwave.web.insight.consequences import Consequences, consequences, targets
+from rollwave.web.typed import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,15 +55,14 @@ def offered(state: State, action: Action, sent: QueryDict) -> dict[str, Any]:
 
 def percent_of(sent: QueryDict) -> int | None:
     """Return the limit that a form names; None for none that is a number."""
-    text = sent.get(PERCENT, "").strip()
-    return int(text) if text.isdecimal() else None
+    return number(sent.get(PERCENT, ""))
 
 
 def limit_of(state: State, sent: QueryDict) -> int | None:
     """Return the limit that a form asks for, the next one where it names none; None for what is no raise."""
-    lowest, asked = _lowest(state), percent_of(sent)
-    asked = lowest if asked is None else asked
-    return asked if lowest <= asked <= HIGHEST_PERCENT else None
+    lowest = _lowest(state)
+    asked = percent_of(sent) if sent.get(PERCENT, "").strip() else lowest
+    return asked if asked is not None and lowest <= asked <= HIGHEST_PERCENT else None
 
 
 def _lowest(state: State) -> int:

@@ -22,6 +22,7 @@ from rollwave.web.portal.page import MOST_ROWS, attempt, back, number_asked, pag
 from rollwave.web.portal.remembered import remembered
 from rollwave.web.portal.tally import tallies
 from rollwave.web.told import told
+from rollwave.web.typed import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,7 +135,7 @@ def hold(request: HttpRequest, name: str) -> HttpResponse:
         lambda: fleet.set_hold(
             name,
             server,
-            port=int(port) if port.isdecimal() else None,
+            port=number(port),
             hold=holds,
             actor=principal_of(request).name,
             reason=request.POST.get("reason", "").strip(),

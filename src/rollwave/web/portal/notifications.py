@@ -126,11 +126,9 @@ def _put(request: HttpRequest, name_of: Callable[[], str], form: dict[str, Any])
     form["values"] = _given(request)
     try:
         return subscriptions.put(principal_of(request), name_of(), _wanted(form["values"]))
-    except InvalidValueError as error:
-        field = str(error.facts["field"])
-        form["errors"] = {"address" if field == "settings" else field: told(error)}
     except RollwaveError as error:
-        form["errors"] = {"": told(error)}
+        field = str(error.facts.get("field") or "")
+        form["errors"] = {"address" if field == "settings" else field: told(error)}
     return None
 
 

@@ -16,6 +16,7 @@ from rollwave.domain.errors import NotFoundError, RollwaveError
 from rollwave.web import access
 from rollwave.web.refusals import ForbiddenError
 from rollwave.web.told import told
+from rollwave.web.typed import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,8 +76,8 @@ def back(request: HttpRequest, otherwise: str) -> HttpResponse:
 
 def number_asked(request: HttpRequest, name: str, *, default: int = 1) -> int:
     """Return a whole number of the address; *default* where it is none, since addresses are edited by hand."""
-    given = request.GET.get(name, "")
-    return max(1, int(given)) if given.isdecimal() and len(given) < 10 else default
+    given = number(request.GET.get(name, ""))
+    return default if given is None else max(1, given)
 
 
 def trouble(request: HttpRequest, status: int, *, what: str = "") -> HttpResponse:

@@ -32,6 +32,7 @@ from rollwave.web.live.cell import Cell, cell_of
 from rollwave.web.portal import attention, charts, course, steering, target_card
 from rollwave.web.portal.legend import cell_names, legend
 from rollwave.web.spoken import spoken
+from rollwave.web.typed import number
 from rollwave.words.catalog import name_of
 from rollwave.words.standing import status_sentence
 from rollwave.words.story import Names, sentence
@@ -97,9 +98,9 @@ def panels(request: HttpRequest, deployment_id: int) -> HttpResponse:
     row = _row(deployment_id)
     shelf = _made.setdefault(deployment_id, {})
     look = (get_language(), *(_may(request, row, one) for one in (Permission.OPERATE, Permission.APPROVE)))
-    stamp = request.GET.get("stamp", "")
+    stamp = number(request.GET.get("stamp", ""))
     made = shelf.get(look)
-    if made is None or not stamp.isdecimal() or made.seq < int(stamp):
+    if made is None or stamp is None or made.seq < stamp:
         context = {**_context(request, deployment_id), "swap": True}
         made = _Made(seq=row.seq, html=render_to_string("portal/release/panels.html", context, request))
         if row.phase in FINAL_PHASES:

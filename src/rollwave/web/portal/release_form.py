@@ -20,6 +20,7 @@ from rollwave.web.portal.words import CHOICES, SETTING_LABELS, wrong
 from rollwave.web.problems import problems_of
 from rollwave.web.spoken import spoken
 from rollwave.web.told import told
+from rollwave.web.typed import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,5 +156,6 @@ class ReleaseForm:
 def _value(name: str, text: str) -> object:
     """Return a typed value; what is none stays text, and is then refused by name."""
     if name in RANGES:
-        return int(text) if text.isdecimal() and len(text) < 10 else text
+        given = number(text)
+        return text if given is None else given
     return {"true": True, "false": False}.get(text, text)
