@@ -103,6 +103,16 @@ def django_database(tmp_path: Path, migrated_database: Path) -> Iterator[Path]:
     _use(Path("/nonexistent/rollwave/none.sqlite3"))
 
 
+@pytest.fixture
+def memory_broker() -> Iterator[str]:
+    """The address of a broker inside this process, with nothing in it; else all of its tests would share it."""
+    from kombu.transport.memory import Channel
+
+    Channel.queues.clear()
+    yield "memory://"
+    Channel.queues.clear()
+
+
 def _psql(statement: str) -> None:
     """Run *statement* outside of any transaction, at the server that the environment names."""
     import psycopg

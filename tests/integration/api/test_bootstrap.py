@@ -144,9 +144,9 @@ def test_a_password_of_salt_may_be_in_the_environment(data_dir, monkeypatch):
         build(data_dir)
 
 
-def test_slices_are_given_back_once_they_run_no_more(data_dir, monkeypatch):
+def test_slices_are_given_back_once_they_run_no_more(data_dir, monkeypatch, memory_broker):
     """Whoever claims one then has it alone, also where it ran here because the broker brought it to nobody."""
-    rollwave = build(data_dir, celery=make_app("memory://"), room=2)
+    rollwave = build(data_dir, celery=make_app(memory_broker), room=2)
     running_at_release = []
     own = rollwave.engine.queue._own
 

@@ -76,26 +76,26 @@ def play(url: str, story, **named) -> Scene:
     return asyncio.run(run())
 
 
-def test_a_slice_goes_out_as_a_message():
+def test_a_slice_goes_out_as_a_message(memory_broker):
     """And nothing of it happens here."""
 
     async def story(scene: Scene) -> None:
         await scene.send(KEY)
         assert scene.messages() == [list(KEY)]
 
-    assert play("memory://", story).ran == []
+    assert play(memory_broker, story).ran == []
 
 
-def test_what_nobody_took_runs_here():
+def test_what_nobody_took_runs_here(memory_broker):
     """A slice that is sent again was brought to nobody: a broker that is frozen, or workers that are gone."""
 
     async def story(scene: Scene) -> None:
         await scene.send(KEY, KEY)
 
-    assert play("memory://", story).ran == [KEY]
+    assert play(memory_broker, story).ran == [KEY]
 
 
-def test_what_was_sent_long_ago_is_sent_like_new():
+def test_what_was_sent_long_ago_is_sent_like_new(memory_broker):
     """It had its time."""
 
     async def story(scene: Scene) -> None:
@@ -103,7 +103,7 @@ def test_what_was_sent_long_ago_is_sent_like_new():
         scene.clock.pass_s(EXPIRES_S + 1)
         await scene.send(KEY)
 
-    assert play("memory://", story).ran == []
+    assert play(memory_broker, story).ran == []
 
 
 def test_a_broker_that_is_down_costs_no_slice(nowhere):
@@ -115,7 +115,7 @@ def test_a_broker_that_is_down_costs_no_slice(nowhere):
     assert play(nowhere, story).ran == [(1, 1), (1, 2)]
 
 
-def test_an_error_that_comes_after_the_answer_was_given_up_is_no_bug(monkeypatch):
+def test_an_error_that_comes_after_the_answer_was_given_up_is_no_bug(monkeypatch, memory_broker):
     """The slice runs here by then; nobody is to hear of the error as of one that was forgotten."""
     monkeypatch.setattr("rollwave.queue.celery.ANSWER_S", 0.01)
     given_up, forgotten = threading.Event(), []
@@ -133,7 +133,7 @@ def test_an_error_that_comes_after_the_answer_was_given_up_is_no_bug(monkeypatch
         scene.queue._publishing = None
         gc.collect()
 
-    assert play("memory://", story).ran == [KEY]
+    assert play(memory_broker, story).ran == [KEY]
     assert forgotten == []
 
 
@@ -150,12 +150,12 @@ def test_there_is_room_for_some(nowhere):
     assert play(nowhere, story).ran == [(1, 1), (1, 2), (1, 3)]
 
 
-def test_a_broker_that_comes_back_is_asked_again(nowhere):
+def test_a_broker_that_comes_back_is_asked_again(nowhere, memory_broker):
     """After a while, and not for each slice before."""
 
     async def story(scene: Scene) -> None:
         await scene.send((1, 1))
-        scene.queue._app = make_app("memory://")
+        scene.queue._app = make_app(memory_broker)
         await scene.send((1, 2))
         scene.clock.pass_s(QUIET_S)
         await scene.send((1, 3))
@@ -163,9 +163,9 @@ def test_a_broker_that_comes_back_is_asked_again(nowhere):
     assert play(nowhere, story).ran == [(1, 1), (1, 2)]
 
 
-def test_a_message_calls_the_worker():
+def test_a_message_calls_the_worker(memory_broker):
     """With the slice's key, and nothing else."""
-    app, ran = make_app("memory://"), []
+    app, ran = make_app(memory_broker), []
 
     register(app, ran.append)
     app.tasks["rollwave.slice"](*KEY)
