@@ -21,6 +21,7 @@ REGRESSIONS = (
     3035,  # a hold was let go while the balancer could not be told
     20449,  # the same with a store that was down
     1046,  # the same, and nobody put it back in until its whole slice was settled
+    207881720,  # the same with all workers frozen
     3036,  # a balancer forgot, and a call to put that right came when the target was on its way back
     668,  # the same, with nobody left who could have helped
     207870416,  # the same, with the store down in between

@@ -109,6 +109,7 @@ class Process:
         )
         self._world.history.add(owner, "starts")
         self._spawn(engine.run, what=f"{owner} engine")
+        self._world.came_up()
 
     def restart(self) -> None:
         """Start after a crash, unless that has happened already."""
@@ -135,6 +136,7 @@ class Process:
         if self.turns is not None and self.turns.is_stopped:
             self._world.history.add(self.name, "wakes up")
             self._world.loop.resume(self.turns)
+            self._world.came_up()
 
     def bury(self) -> None:
         """Give every life its turns back, so that what is left of it can end; for when nobody looks any more."""

@@ -34,7 +34,7 @@ class Sight:
         proven: Version that was last proven to run, by name; None after whatever may have changed that.
         excused: Names of those whose traffic a balancer that forgot has put wrong.
         forgot_at: When a balancer last forgot who is out, or that could at last be put right, by group.
-        answers_since: When balancer and store could be reached again, by group.
+        answers_since: When balancer and store could be reached again, and somebody was up to do so, by group.
         drains: Names of those that such a balancer had let in, and that still have requests in flight.
     """
 
@@ -94,6 +94,7 @@ class Sight:
         group = self.groups[instance_id]
         told_at = max(self.changed_at[instance_id], self.answers_since.get(group, -GRACE_S))
         is_down = self.world.store_is_down or self.world.balancers[group].is_down
+        is_down = is_down or not any(process.is_up for process in self.world.processes)
         return is_down or self.now() - told_at < GRACE_S
 
     def was_put_wrong_recently(self, instance_id: int) -> bool:

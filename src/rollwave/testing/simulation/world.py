@@ -205,6 +205,12 @@ class World:
             last=last,
         )
 
+    def came_up(self) -> None:
+        """Somebody gets turns again; where nobody had any, what flags call for can be done from now on."""
+        if sum(process.is_up for process in self.processes) == 1:
+            for group in self.balancers:
+                self.oracle.answers_again(group)
+
     def _bury(self) -> None:
         """Let what never got turns again end now, when nobody looks any more."""
         self.oracle.close()
