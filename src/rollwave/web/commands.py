@@ -11,6 +11,7 @@ from structlog.contextvars import bind_contextvars
 from rollwave.domain import commands as cmd
 from rollwave.domain.actions import open_actions, retryable
 from rollwave.domain.commands import Action
+from rollwave.domain.config import RANGES
 from rollwave.domain.errors import (
     ActionNotAllowedError,
     InvalidValueError,
@@ -24,7 +25,7 @@ from rollwave.store import audit
 from rollwave.store.models import FINAL_PHASES, Deployment, Group, Package
 from rollwave.web import access
 from rollwave.web.context import services
-from rollwave.web.fields import merged
+from rollwave.web.fields import merged, whole
 from rollwave.web.lineage import Holder, check_other
 from rollwave.web.problems import did_you_mean
 
@@ -169,9 +170,8 @@ def build(
             return cmd.Retry(instance_ids=retried(state, targets, cause), actor=actor, reason=reason)
         case Action.RAISE_LIMIT:
             if max_unavailable_percent is None:
-                raise InvalidValueError(
-                    field="max_unavailable_percent", value=None, expected=said("a whole number from 1 to 50")
-                )
+                field = "max_unavailable_percent"
+                raise InvalidValueError(field=field, value=None, expected=whole(*RANGES[field]).expected)
             return cmd.RaiseLimit(max_unavailable_percent=max_unavailable_percent, actor=actor, reason=reason)
         case Action.ABORT:
             return cmd.GiveUp(actor=actor, reason=reason)

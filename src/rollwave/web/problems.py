@@ -56,6 +56,12 @@ class Problem:
         return {"path": self.path, "value": self.value, "message": self.message}
 
 
+def wrong(path: str, value: object, message: Said) -> Problem:
+    """Return the problem that what stands at *path* is none of what may: *message* says why."""
+    text = said("%(path)s is %(value)s: %(message)s", path=path, value=repr(value), message=message)
+    return Problem(path=path, value=value, message=text)
+
+
 def path_of(location: Iterable[str | int]) -> str:
     """Return *location* as a path: names joined by dots, indexes in brackets."""
     path = ""

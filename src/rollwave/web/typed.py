@@ -1,14 +1,9 @@
-"""What a person typed, as a value."""
+"""What a person typed, or a program sent, as a value."""
 
 from __future__ import annotations
 
-from typing import Final
 
-_LONGEST: Final = 9
-"""Digits of the longest number that is read: whatever counts here is smaller, and Python refuses thousands of them."""
-
-
-def number(text: str) -> int | None:
-    """Return *text* as a whole number from 0; None where it is none, or has more than nine digits."""
+def number(text: str, *, digits: int = 9) -> int | None:
+    """Return *text* as a whole number from 0; None where it is none, or has more than *digits*: Python refuses some."""
     given = text.strip()
-    return int(given) if given.isdecimal() and len(given) <= _LONGEST else None
+    return int(given) if given.isdecimal() and len(given) <= digits else None

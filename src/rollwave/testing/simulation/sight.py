@@ -93,9 +93,10 @@ class Sight:
             return False
         group = self.groups[instance_id]
         told_at = max(self.changed_at[instance_id], self.answers_since.get(group, -GRACE_S))
-        is_down = self.world.store_is_down or self.world.balancers[group].is_down
-        is_down = is_down or not any(process.is_up for process in self.world.processes)
-        return is_down or self.now() - told_at < GRACE_S
+        can_be_told = any(process.is_up for process in self.world.processes) and not (
+            self.world.store_is_down or self.world.balancers[group].is_down
+        )
+        return not can_be_told or self.now() - told_at < GRACE_S
 
     def was_put_wrong_recently(self, instance_id: int) -> bool:
         """

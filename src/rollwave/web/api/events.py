@@ -17,6 +17,7 @@ from rollwave.web.context import bell, services
 from rollwave.web.json_text import encode
 from rollwave.web.language import language_asked
 from rollwave.web.refusals import InvalidRequestError, MalformedRequestError
+from rollwave.web.typed import number
 
 router = Router(tags=["releases"])
 
@@ -86,6 +87,7 @@ def _last_event_id(request: HttpRequest, since: int) -> int:
     given = request.headers.get("Last-Event-ID")
     if given is None:
         return since
-    if not given.isdecimal():
+    last = number(given, digits=18)
+    if last is None:
         raise MalformedRequestError(reason=f"Last-Event-ID is {given!r}, not a number", field="Last-Event-ID")
-    return int(given)
+    return last

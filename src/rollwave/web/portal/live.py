@@ -18,6 +18,7 @@ from rollwave.web.live import reading
 from rollwave.web.live.cell import Cell
 from rollwave.web.live.feeds import Feeds
 from rollwave.web.people.sessions import IDLE
+from rollwave.web.typed import number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,15 +63,14 @@ def snapshot(request: HttpRequest, deployment_id: int) -> HttpResponse:
 def events(request: HttpRequest, deployment_id: int) -> HttpResponse | StreamingHttpResponse:
     """Stream what happens after event ``since``, or after ``Last-Event-ID``, which wins: see `Feed.follow`."""
     given = request.headers.get("Last-Event-ID") or request.GET.get("since", "0")
-    if not given.isdecimal():
+    since = number(given, digits=18)
+    if since is None:
         return HttpResponseBadRequest(f"since is {given!r}, not a number")
     if not Deployment.objects.filter(id=deployment_id).exists():
         raise Http404
     # The stream lasts as long as the page is open, and reads through others: it needs no connection of its own.
     connection.close()
-    return StreamingHttpResponse(
-        _followed(deployment_id, int(given)), content_type="text/event-stream", headers=_NOT_KEPT
-    )
+    return StreamingHttpResponse(_followed(deployment_id, since), content_type="text/event-stream", headers=_NOT_KEPT)
 
 
 @require_safe
@@ -102,6 +102,6 @@ async def _followed(deployment_id: int, since: int) -> AsyncIterator[bytes]:
 
 def _sizes(batches: tuple[int, ...]) -> list[int]:
     sizes = [0] * max(batches, default=0)
-    for number in batches:
-        sizes[number - 1] += 1
+    for batch in batches:
+        sizes[batch - 1] += 1
     return sizes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from rollwave.domain.said import Said, said
-from rollwave.web.problems import Problem, did_you_mean
+from rollwave.domain.said import said
+from rollwave.web.problems import Problem, did_you_mean, wrong
 from rollwave.web.spec.changes import Do, places
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def _doubled(spec: Spec) -> Iterator[Problem]:
         for one in placed:
             first = seen.setdefault(one.item.name, one.path)
             if first != one.path:
-                yield _wrong(
-                    f"{one.path}.name", one.item.name, said("it is the name of %(first)s already", first=first)
-                )
+                yield wrong(f"{one.path}.name", one.item.name, said("it is the name of %(first)s already", first=first))
 
 
 def _references(group: Placed[GroupSpec], spec: Spec, inventory: Inventory) -> Iterator[Problem]:
@@ -54,17 +52,17 @@ def _references(group: Placed[GroupSpec], spec: Spec, inventory: Inventory) -> I
     if item.balancer is not None and item.balancer not in inventory.balancers:
         yield _unknown(f"{path}.balancer", item.balancer, said("configured balancer"), inventory.balancers)
     if item.pool is not None and item.balancer is None:
-        yield _wrong(f"{path}.pool", item.pool, said("a pool means nothing without a balancer"))
+        yield wrong(f"{path}.pool", item.pool, said("a pool means nothing without a balancer"))
     for index, instance in enumerate(item.instances):
         place = f"{path}.instances[{index}]"
         if instance.server not in servers:
             yield _unknown(place, instance.server, said("server"), servers)
         if instance.port is None and item.port is None:
-            yield _wrong(place, instance.server, said("it has no port: name one here, or for the whole group"))
+            yield wrong(place, instance.server, said("it has no port: name one here, or for the whole group"))
     yield from _canaries(group)
     row = inventory.groups.get(item.name)
     if row is not None and row.app.name != item.app and item.name in inventory.used:
-        yield _wrong(
+        yield wrong(
             f"{path}.app", item.app, said("the group has releases of %(name)s; make another group", name=row.app.name)
         )
 
@@ -84,11 +82,11 @@ def _against_active(group: Placed[GroupSpec], inventory: Inventory, changes: Ite
     for change in changes:
         if change.kind == "group" and change.name == group.item.name and change.do is Do.UPDATE:
             for name in sorted(set(change.values) - _MAY_CHANGE_DURING_A_RELEASE):
-                yield _wrong(
+                yield wrong(
                     f"{group.path}.{name}", change.values[name], said("it cannot change now: %(finish)s", finish=finish)
                 )
         if change.place and change.place.group == group.item.name and change.do is Do.DELETE:
-            yield _wrong(
+            yield wrong(
                 f"{group.path}.instances", change.name, said("it cannot be removed now: %(finish)s", finish=finish)
             )
 
@@ -105,7 +103,7 @@ def _moved_servers(spec: Spec, inventory: Inventory, changes: Iterable[Change]) 
                 active=inventory.active[group],
                 group=group,
             )
-            yield _wrong(
+            yield wrong(
                 f"{paths[change.name]}.address",
                 change.values["address"],
                 said("it cannot change now: %(finish)s", finish=finish),
@@ -119,7 +117,7 @@ def _taken(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> Itera
         listed = places(group.item)
         for place, count in Counter(listed).items():
             if count > 1:
-                yield _wrong(f"{group.path}.instances", place.name, said("it is listed twice"))
+                yield wrong(f"{group.path}.instances", place.name, said("it is listed twice"))
         wanted |= dict.fromkeys(listed, f"{group.path}.instances")
     gone = {change.place for change in changes if change.do is Do.DELETE}
     standing = [place for place in inventory.instances if place not in gone and place not in wanted]
@@ -129,7 +127,7 @@ def _taken(spec: Spec, inventory: Inventory, changes: Iterable[Change]) -> Itera
         for what, key in ((said("port"), facts.socket(place)), (said("deploy path"), facts.directory(place))):
             owner = owners.setdefault(key, place)
             if owner is not place and place in wanted:
-                yield _wrong(
+                yield wrong(
                     wanted[place],
                     place.name,
                     said(
@@ -157,14 +155,6 @@ class _Facts:
         values = {"server": place.server, "port": str(place.port), "app": app, "group": place.group}
         machine = "" if executor == "local" else self._addresses.get(place.server, place.server)
         return "directory", machine, path.format(**values).rstrip("/")
-
-
-def _wrong(path: str, value: object, message: Said) -> Problem:
-    return Problem(
-        path=path,
-        value=value,
-        message=said("%(path)s is %(value)s: %(message)s", path=path, value=repr(value), message=message),
-    )
 
 
 def _unknown(path: str, value: object, what: str, known: Collection[str]) -> Problem:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rollwave.domain.said import Said, said
+from rollwave.domain.said import said
 from rollwave.notify.config import from_sealed, read_config, reason_of
 from rollwave.store.sealing import unseal
 from rollwave.web import subscriptions
-from rollwave.web.problems import Problem
+from rollwave.web.problems import Problem, wrong
 from rollwave.web.spec.changes import Change, Do
 from rollwave.web.subscriptions import Wanted
 
@@ -34,9 +34,9 @@ def check(spec: Spec, inventory: Inventory) -> Iterator[Problem]:
     for one in spec.subscriptions:
         item, path, row = one.item, one.path, inventory.subscriptions.get(one.item.name)
         if not item.topics:
-            yield _problem(f"{path}.topics", [], said("it names no topic"))
+            yield wrong(f"{path}.topics", [], said("it names no topic"))
         if row is not None and row.person:
-            yield _problem(
+            yield wrong(
                 f"{path}.name",
                 item.name,
                 said("this is %(person)s's own subscription; take another name", person=row.person),
@@ -46,7 +46,7 @@ def check(spec: Spec, inventory: Inventory) -> Iterator[Problem]:
         for field, (what, names) in known.items():
             for index, name in enumerate(getattr(item, field)):
                 if name not in names:
-                    yield _problem(f"{path}.{field}[{index}]", name, said("there is no such %(what)s", what=what))
+                    yield wrong(f"{path}.{field}[{index}]", name, said("there is no such %(what)s", what=what))
         yield from _settings(one, row)
 
 
@@ -136,11 +136,3 @@ def _settings(one: Placed[SubscriptionSpec], row: Subscription | None) -> Iterat
         read_config(item.channel, settings)
     except ValueError as error:
         yield Problem(path=path, value=None, message=said("%(path)s: %(error)s", path=path, error=reason_of(error)))
-
-
-def _problem(path: str, value: object, message: Said) -> Problem:
-    return Problem(
-        path=path,
-        value=value,
-        message=said("%(path)s is %(value)s: %(message)s", path=path, value=repr(value), message=message),
-    )
