@@ -327,5 +327,6 @@ def test_queries_are_checked_too(api, shop):
         "/audit?since=yesterday",
     ):
         told(api.http.get(path), 422, "request.invalid")
-    headers = {"Last-Event-ID": "x"}
-    told(api.http.get(f"/deployments/{deployment}/events", headers=headers), 400, "request.malformed")
+    for given in ("x", "9" * 5_000):
+        headers = {"Last-Event-ID": given}
+        told(api.http.get(f"/deployments/{deployment}/events", headers=headers), 400, "request.malformed")
